@@ -1,0 +1,138 @@
+//! The seam to the kernel: one trait, and everything above it does not know who implements it.
+//!
+//! Implementations: `uring` (io_uring), `epoll`, and `sim::driver` (tests). All three pass the
+//! same contract tests.
+//!
+//! Contract:
+//! 1. `flush` is over when it returns: it borrows the bytes for the call only. Silence is success;
+//!    the answer lists what fell short. At most one send per socket and flush; ranges not empty.
+//! 2. `watch` adds an interest to a socket; each interest is reported at most once (one-shot), by
+//!    `turn`, with the token given here. Several interests of one socket may be armed together;
+//!    the last token given for a socket is the one reported.
+//! 3. After `close` nothing is reported for that socket, and its descriptor is not reused before
+//!    the kernel has let go of it. `close` never blocks.
+//! 4. `turn` sleeps only if nothing is ready and no wake is pending, and never calls back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// An open connection, by descriptor. Copy: the worker owns it and closes it exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Socket(pub i32);
+
+/// What the worker wants to hear back with an answer. The driver does not look inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(pub u64);
+
+/// What to wait for, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// The peer has gone or shut its writing side; incoming data does not count.
+    Hangup,
+    /// There is something to read, or the peer has gone.
+    Read,
+    /// There is room to write, or the peer has gone.
+    Write,
+}
+
+/// One range to send: bytes borrowed for the call, never empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Where to.
+    pub socket: Socket,
+    /// What; 1 to `i32::MAX` bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A send that did not take all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// Its index in the slice given to `flush`.
+    pub index: usize,
+    /// Bytes taken (0 when the socket is full), or the errno that ended the connection.
+    pub sent: Result<usize, i32>,
+}
+
+/// What `recv` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recv {
+    /// So many bytes were read.
+    Bytes(usize),
+    /// Nothing there now.
+    Empty,
+    /// The peer has shut its writing side.
+    End,
+    /// The connection failed with this errno.
+    Failed(i32),
+}
+
+/// What `turn` reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// A connection was accepted.
+    Accepted {
+        /// The connection, non-blocking.
+        socket: Socket,
+        /// Its peer.
+        peer: SocketAddr,
+    },
+    /// Accepting failed (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` …). The driver has paused
+    /// accepting; `accept(true)` resumes it.
+    AcceptFailed {
+        /// The cause.
+        errno: i32,
+    },
+    /// One or more interests of a socket fired, and are disarmed now.
+    Watched {
+        /// The token given to `watch`.
+        token: Token,
+        /// `Read` fired.
+        readable: bool,
+        /// `Write` fired.
+        writable: bool,
+        /// The peer has gone or shut its writing side, or the connection failed.
+        hangup: bool,
+    },
+    /// Somebody called [`Waker::wake`](waker::Waker::wake).
+    Woken,
+}
+
+/// The only seam to the kernel.
+pub trait Driver {
+    /// Sends every range before it returns and lists those that fell short.
+    ///
+    /// # Errors
+    /// The driver itself is broken; the caller must not go on.
+    fn flush(&mut self, sends: &[Outgoing<'_>]) -> io::Result<&[Short]>;
+
+    /// Reads what has arrived. Never waits.
+    fn recv(&mut self, socket: Socket, into: &mut [u8]) -> Recv;
+
+    /// Adds an interest; `turn` answers once.
+    fn watch(&mut self, socket: Socket, token: Token, interest: Interest);
+
+    /// Shuts the writing side: what was sent arrives, then the peer reads the end.
+    fn finish(&mut self, socket: Socket);
+
+    /// Ends the connection; its descriptor is freed when the kernel has let go.
+    fn close(&mut self, socket: Socket);
+
+    /// Starts or stops accepting. Starts stopped.
+    fn accept(&mut self, on: bool);
+
+    /// Closes the listener for good, so that further connects are refused.
+    fn stop_listening(&mut self);
+
+    /// Waits up to `wait` (forever with `None`, not at all with zero), then appends what happened.
+    ///
+    /// # Errors
+    /// The driver itself is broken; the caller must not go on.
+    fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// What an idle, watched connection costs the kernel beyond its socket, in bytes.
+    fn watch_cost(&self) -> usize;
+
+    /// Its name in logs and metrics: `uring`, `epoll`, `sim`.
+    fn name(&self) -> &'static str;
+}
