@@ -1,4 +1,4 @@
-//! The checked model: what the server runs with. Text becomes this in `toml`, and nothing else does.
+//! The checked model: what the server runs with. Only `toml` makes one from text.
 //!
 //! Invariants: a `Config` needs no further checking: ranges, units and cross-checks are done.
 //! `Config::default()` is a working server on loopback. Every limit of the server has its default
