@@ -147,7 +147,8 @@ impl BenchArgs {
         let needed = u64::from(self.subscribers).div_ceil(room);
         let processes = if self.processes > 0 { self.processes } else { u32::try_from(needed)? };
         let loopback = subscribe_at.ip().is_loopback();
-        let sources = self.sources.unwrap_or(if loopback { self.subscribers / 1000 + 1 } else { 0 });
+        let sources =
+            self.sources.unwrap_or(if loopback { self.subscribers / 1000 + 1 } else { 0 });
         let mut publish_headers = vec![format!("Content-Type: {}", self.content_type)];
         publish_headers.extend(self.header.iter().chain(&self.publish_header).cloned());
         let plan = Plan {
@@ -216,7 +217,10 @@ impl BenchArgs {
             self.rate > 0.0 || self.events.is_some() || self.resume.is_some(),
             "--rate 0 publishes as fast as answers come; say how many with --events"
         );
-        ensure!(self.topic_count > 0 && self.stride > 0, "--topic-count and --stride are 1 or more");
+        ensure!(
+            self.topic_count > 0 && self.stride > 0,
+            "--topic-count and --stride are 1 or more"
+        );
         ensure!(
             self.topic_count == 1 || self.publishers == 1,
             "--topic-count needs --publishers 1, because order holds on one connection only"

@@ -29,12 +29,12 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// The arguments are contradictory, or the server cannot be reached.
-pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if args.member {
         load::swarm::member()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = run::run(&args)?;
-    report.show(&args)?;
+    let report = run::run(args)?;
+    report.show(args)?;
     Ok(if report.sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

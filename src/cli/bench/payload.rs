@@ -106,8 +106,7 @@ impl Scanner {
     ) {
         let kept = usize::from(carry.len);
         let start = MARGIN - kept;
-        if let (Some(room), Some(bytes)) =
-            (buffer.get_mut(start..MARGIN), carry.bytes.get(..kept))
+        if let (Some(room), Some(bytes)) = (buffer.get_mut(start..MARGIN), carry.bytes.get(..kept))
         {
             room.copy_from_slice(bytes);
         }

@@ -82,11 +82,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     }
     let mut swarm = Swarm::start(&run.plan)?;
     run.connect(&mut swarm)?;
-    let sent = if args.resume.is_some() {
-        run.resume(&mut swarm)?
-    } else {
-        run.publish(&mut swarm)?
-    };
+    let sent =
+        if args.resume.is_some() { run.resume(&mut swarm)? } else { run.publish(&mut swarm)? };
     run.seen.after = run.look()?;
     run.seen.counts = swarm.counts();
     let outcome = swarm.finish(&sent)?;

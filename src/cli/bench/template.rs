@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn takes_urls_apart() {
         let url = Url::parse("http://localhost:8080/sub?topic=a").unwrap();
-        assert_eq!((url.authority.as_str(), url.target.as_str()), ("localhost:8080", "/sub?topic=a"));
+        assert_eq!(
+            (url.authority.as_str(), url.target.as_str()),
+            ("localhost:8080", "/sub?topic=a")
+        );
         assert_eq!(Url::parse("http://h").unwrap().target, "/");
         assert_eq!(Url::parse("http://h?x").unwrap().target, "/?x");
         assert_eq!(Url::parse("http://[::1]/").unwrap().host_and_port(), "[::1]:80");

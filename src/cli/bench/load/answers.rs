@@ -141,8 +141,7 @@ mod tests {
     #[test]
     fn finds_the_same_answers_however_cut() {
         let answer = |status, body: &[u8]| Answer { status, body: body.to_vec() };
-        let all =
-            [answer(200, b"abc"), answer(202, b"abcde"), answer(204, b""), answer(413, b"")];
+        let all = [answer(200, b"abc"), answer(202, b"abcde"), answer(204, b""), answer(413, b"")];
         for size in [1, 2, 7, 50, STREAM.len()] {
             let (mut answers, mut got) = (Answers::default(), Vec::new());
             for piece in STREAM.chunks(size) {

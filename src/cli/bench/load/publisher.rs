@@ -221,7 +221,9 @@ impl<'a> Publisher<'a> {
         match self.stream.read(&mut buffer) {
             Ok(0) => return Ok(self.broken("the server closed the publisher's connection")?),
             Ok(fresh) => self.answers.append(buffer.get(..fresh).unwrap_or_default()),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
                 return Ok(true);
             }
             Err(cause) => return Ok(self.broken(&cause.to_string())?),

@@ -247,7 +247,9 @@ impl<'a> Crowd<'a> {
         let fresh = match stream.read(room) {
             Ok(0) => return self.end(index, "the connection was closed"),
             Ok(fresh) => fresh,
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
                 return;
             }
             Err(cause) => return self.end(index, &cause.to_string()),

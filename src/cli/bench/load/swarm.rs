@@ -221,15 +221,15 @@ fn obey(board: &Board, order: &Order) {
 /// # Errors
 /// The parent has ended or talks nonsense, or a thread failed.
 pub fn member() -> anyhow::Result<()> {
-    let mut lines = io::stdin().lines();
-    let first = lines.next().context("no plan")??;
+    let mut first = String::new();
+    io::stdin().read_line(&mut first)?;
     let Order::Plan { plan, process } = serde_json::from_str(&first)? else {
         return Err(anyhow!("the first line must be a plan"));
     };
     let local = Local::start(&plan, process)?;
     let board = Arc::clone(&local.board);
     let listener = thread::Builder::new().name("orders".into()).spawn(move || {
-        for line in lines {
+        for line in io::stdin().lines() {
             match serde_json::from_str(&line?)? {
                 Order::Stop(sent) => return Ok(sent),
                 order => obey(&board, &order),

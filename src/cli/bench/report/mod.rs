@@ -219,9 +219,7 @@ impl Report {
     #[must_use]
     pub fn sound(&self) -> bool {
         let connects = &self.connects;
-        self.faults.none()
-            && connects.refused + connects.ended == 0
-            && self.publishes.refused == 0
+        self.faults.none() && connects.refused + connects.ended == 0 && self.publishes.refused == 0
     }
 
     /// Prints the report, and writes the plot.
@@ -364,9 +362,9 @@ fn series(seen: &Seen, outcome: &Outcome) -> Vec<Moment> {
 
 /// Latency at percentiles that come ever closer to 100.
 fn distribution(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
-    let steps = latency.iter_quantiles(4).map(|step| {
-        (step.quantile_iterated_to() * 100.0, float(step.value_iterated_to()) / 1e3)
-    });
+    let steps = latency
+        .iter_quantiles(4)
+        .map(|step| (step.quantile_iterated_to() * 100.0, float(step.value_iterated_to()) / 1e3));
     if latency.is_empty() { Vec::new() } else { steps.take(200).collect() }
 }
 

@@ -103,11 +103,12 @@ impl Scale {
 }
 
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold(None, |found: Option<(f64, f64)>, value| {
-        let (low, high) = found.unwrap_or((value, value));
-        Some((low.min(value), high.max(value)))
-    })
-    .unwrap_or((0.0, 1.0))
+    values
+        .fold(None, |found: Option<(f64, f64)>, value| {
+            let (low, high) = found.unwrap_or((value, value));
+            Some((low.min(value), high.max(value)))
+        })
+        .unwrap_or((0.0, 1.0))
 }
 
 fn short(value: f64) -> String {

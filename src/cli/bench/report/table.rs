@@ -54,7 +54,8 @@ fn connects(report: &Report, table: &mut Table) {
 
 fn publishes(report: &Report, table: &mut Table) {
     let publishes = &report.publishes;
-    let offered = format_args!("{} of {} offered", publishes.accepted, publishes.offered).to_string();
+    let offered =
+        format_args!("{} of {} offered", publishes.accepted, publishes.offered).to_string();
     table.row("publishes accepted", offered);
     if publishes.refused + publishes.unsent > 0 {
         table.row("  refused, unsent", format_args!("{}, {}", publishes.refused, publishes.unsent));
@@ -75,10 +76,7 @@ fn publishes(report: &Report, table: &mut Table) {
     if let Some(probe) = &report.probe {
         table.times("  answered during sweeps", Some(probe.answers));
         let ratio = probe.p99_over_sweep * 100.0;
-        table.row(
-            "  p99 over sweep",
-            format_args!("{ratio:.1} % of {:.2} ms", probe.sweep_ms),
-        );
+        table.row("  p99 over sweep", format_args!("{ratio:.1} % of {:.2} ms", probe.sweep_ms));
     }
 }
 
