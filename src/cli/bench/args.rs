@@ -278,7 +278,7 @@ mod tests {
     fn refuses_what_cannot_be_done_and_says_what_to_do() {
         let cause = |line: &str| parse(line).plan().unwrap_err().to_string();
         assert!(cause("--rate 0").contains("--events"));
-        assert!(cause("--rate -1").contains("between 0 and"));
+        assert!(cause("--rate=-1").contains("between 0 and"));
         assert!(cause("--topic-count 10 --publishers 2").contains("--publishers 1"));
         assert!(cause("--topic-count 10 -n 11").contains("--topic-count"));
         assert!(cause("--body topic={topc}").contains("{topc}"));

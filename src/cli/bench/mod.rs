@@ -13,13 +13,13 @@
 //! 3. Each subscriber's events are checked one by one: missing, doubled, out of order, foreign.
 
 mod args;
-mod load;
-mod observed;
-mod payload;
-mod plan;
-mod report;
+pub mod load;
+pub mod observed;
+pub mod payload;
+pub mod plan;
+pub mod report;
 mod run;
-mod template;
+pub mod template;
 
 pub use args::BenchArgs;
 use std::process::ExitCode;

@@ -105,7 +105,7 @@ impl Run<'_> {
     fn pause(&mut self, swarm: &Swarm, doing: &str) {
         thread::park_timeout(LOOK);
         self.looks += 1;
-        if self.args.quiet || self.looks % PROGRESS != 0 {
+        if self.args.quiet || !self.looks.is_multiple_of(PROGRESS) {
             return;
         }
         let counts = swarm.counts();

@@ -12,8 +12,7 @@ const LEFT: f64 = 80.0;
 const TOP: f64 = 40.0;
 
 /// The picture as SVG.
-#[must_use]
-pub fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     let mut out = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 560\" width=\"760\" \
          height=\"560\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\

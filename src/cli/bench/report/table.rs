@@ -6,8 +6,7 @@ use super::float;
 use std::fmt::Write;
 
 /// The table.
-#[must_use]
-pub fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     let mut table = Table(String::new());
     connects(report, &mut table);
     publishes(report, &mut table);
