@@ -14,6 +14,7 @@ use super::client::Url;
 use super::client::UrlError;
 use super::client::form_encode;
 use super::client::merged;
+use super::failure::Failure;
 use crate::base::time::SystemClock;
 use crate::sse;
 use clap::Args;
@@ -75,8 +76,8 @@ enum PublishError {
     Encoding,
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the hub refused the event ({status}{}): {remedy}", said(.answer))]
-    Refused { status: u16, answer: String, remedy: &'static str },
+    #[error("the hub refused the event ({status}{})", said(.answer))]
+    Refused { status: u16, answer: String },
     #[error("the id cannot be printed: {0}")]
     Output(io::Error),
 }
@@ -85,11 +86,22 @@ enum PublishError {
 ///
 /// # Errors
 /// The event was refused, here or by the hub, or the hub cannot be reached.
-pub fn run(args: &PublishArgs) -> anyhow::Result<ExitCode> {
-    let id = publish(args)?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{id}").and_then(|()| out.flush()).map_err(PublishError::Output)?;
-    Ok(ExitCode::SUCCESS)
+pub fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
+    let printed = publish(args).and_then(|id| {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{id}").and_then(|()| out.flush()).map_err(PublishError::Output)
+    });
+    printed.map(|()| ExitCode::SUCCESS).map_err(|error| failure(&error, &args.credentials))
+}
+
+fn failure(error: &PublishError, credentials: &Credentials) -> Failure {
+    match error {
+        PublishError::Url(_) | PublishError::Event(_) => Failure::usage(error),
+        PublishError::Refused { status, .. } => {
+            Failure::runtime(error).remedy(remedy(*status, credentials.is_empty()))
+        }
+        _ => Failure::runtime(error),
+    }
 }
 
 fn publish(args: &PublishArgs) -> Result<String, PublishError> {
@@ -129,10 +141,7 @@ fn publish(args: &PublishArgs) -> Result<String, PublishError> {
     let answer = exchange.text(ANSWER_BYTES_MAX)?;
     match exchange.status() {
         200 => Ok(answer.trim_end().to_owned()),
-        status => {
-            let remedy = remedy(status, args.credentials.is_empty());
-            Err(PublishError::Refused { status, answer, remedy })
-        }
+        status => Err(PublishError::Refused { status, answer }),
     }
 }
 
@@ -198,15 +207,14 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_with_its_remedy_on_one_line() {
-        let refused = |status, answer: &str, anonymous| {
-            let (answer, remedy) = (answer.to_owned(), remedy(status, anonymous));
-            PublishError::Refused { status, answer, remedy }.to_string()
+        let refused = |status, answer: &str, credentials: &Credentials| {
+            let error = PublishError::Refused { status, answer: answer.to_owned() };
+            failure(&error, credentials).text()
         };
-        let text = refused(401, "Unauthorized\n", true);
-        assert!(
-            text.starts_with("the hub refused the event (401, \"Unauthorized\"): pass a token")
-        );
-        assert!(refused(401, "", false).contains("(401): check that the token"));
-        assert!(!refused(400, "a\x1b[31mb\nc", true).contains(['\x1b', '\n']));
+        let nobody = Credentials::default();
+        let text = refused(401, "Unauthorized\n", &nobody);
+        assert!(text.starts_with("tidegate: the hub refused the event (401, \"Unauthorized\")\n"));
+        assert!(text.contains("\n  remedy: pass a token"));
+        assert!(!refused(400, "a\x1b[31mb\nc", &nobody).contains('\x1b'));
     }
 }

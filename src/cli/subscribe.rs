@@ -23,6 +23,7 @@ use super::client::TokenError;
 use super::client::Url;
 use super::client::UrlError;
 use super::client::merged;
+use super::failure::Failure;
 use crate::base::chance::Chance;
 use crate::base::time::Clock;
 use crate::base::time::SystemClock;
@@ -49,7 +50,7 @@ pub struct SubscribeArgs {
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
     /// Start after the event with this id; `earliest` for all that the hub has kept.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = event_id)]
     last_event_id: Option<String>,
     /// Another header of the request, as 'Name: value'.
     #[arg(long, value_name = "HEADER")]
@@ -92,9 +93,9 @@ enum Ending {
     Stream,
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the server answered {status}: {}", meaning(*.status))]
+    #[error("the server answered {status}{}", meaning(*.status))]
     Status { status: u16, retry_after: Option<Duration> },
-    #[error("the answer is `{0}`, not `text/event-stream`: check the address")]
+    #[error("the answer is `{0}`, not `text/event-stream`")]
     Type(String),
     #[error("cannot follow the redirect: {0}")]
     Redirect(UrlError),
@@ -128,20 +129,16 @@ impl Ending {
 ///
 /// # Errors
 /// The arguments are wrong, or the subscription ended for good and not because it was complete.
-pub fn run(args: &SubscribeArgs) -> anyhow::Result<ExitCode> {
-    let mut url = Url::parse(&args.url)?;
-    let whole_hub = args.topic.is_empty() && url.target == HUB_PATH;
+pub fn run(args: &SubscribeArgs) -> Result<ExitCode, Failure> {
+    let mut url = Url::parse(&args.url).map_err(|error| Failure::usage(&error))?;
     let all = ["*".to_owned()];
+    let whole_hub = args.topic.is_empty() && url.target == HUB_PATH;
     let topics = if whole_hub { all.as_slice() } else { &args.topic };
     url.add_query(topics.iter().map(|topic| ("topic", topic.as_str())));
-    let id = args.last_event_id.as_deref().unwrap_or("");
-    anyhow::ensure!(
-        !id.contains(['\r', '\n', '\0']),
-        "--last-event-id holds a line break or NUL, which no event id does"
-    );
-    let chance = Chance::from_system()?;
+    let chance = Chance::from_system().map_err(|error| Failure::runtime(&error))?;
     let base = Duration::from_millis(args.backoff);
     let cap = Duration::from_millis(args.backoff_max);
+    let id = args.last_event_id.as_deref().unwrap_or("");
     let mut subscriber = Subscriber {
         args,
         url,
@@ -151,6 +148,13 @@ pub fn run(args: &SubscribeArgs) -> anyhow::Result<ExitCode> {
         output: Output::new(io::stdout().lock(), args.json, args.quiet, args.count),
     };
     subscriber.run()
+}
+
+fn event_id(text: &str) -> Result<String, &'static str> {
+    if text.contains(['\r', '\n', '\0']) {
+        return Err("an event id holds no line break and no NUL");
+    }
+    Ok(text.to_owned())
 }
 
 struct Subscriber<'a, W> {
@@ -163,7 +167,7 @@ struct Subscriber<'a, W> {
 }
 
 impl<W: io::Write> Subscriber<'_, W> {
-    fn run(&mut self) -> anyhow::Result<ExitCode> {
+    fn run(&mut self) -> Result<ExitCode, Failure> {
         loop {
             let ending = match self.attempt() {
                 Ok(()) => Ending::Stream,
@@ -171,27 +175,26 @@ impl<W: io::Write> Subscriber<'_, W> {
             };
             self.decoder.end();
             match ending.stops_a_browser() {
-                Some(false) => {}
-                Some(true) if self.args.keep_trying => {}
-                Some(true) => {
-                    self.output.note(format_args!("{ending}"));
-                    if matches!(ending, Ending::Status { status: 204, .. }) {
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                    anyhow::bail!(
-                        "{ending} (a browser stops for good here; --keep-trying goes on)"
-                    );
-                }
-                None => match ending {
-                    Ending::Complete => return Ok(ExitCode::SUCCESS),
-                    Ending::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                    other => return Err(other.into()),
-                },
+                Some(true) if !self.args.keep_trying => return self.stop(&ending),
+                Some(_) => self.pause(&ending)?,
+                None => return finish(&ending),
             }
-            self.pause(ending)?;
         }
+    }
+
+    /// The end where a browser ends too. 204 is the server's way to end a client on purpose.
+    fn stop(&self, ending: &Ending) -> Result<ExitCode, Failure> {
+        if matches!(ending, Ending::Status { status: 204, .. }) {
+            self.output.note(format_args!("{ending}"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let remedy = match ending {
+            Ending::Status { status, .. } => remedy(*status),
+            _ => "check the address",
+        };
+        Err(Failure::runtime(ending).remedy(format!(
+            "{remedy}; a browser stops for good here, and so does this, unless --keep-trying is set"
+        )))
     }
 
     /// One connection, from the request to its end.
@@ -265,7 +268,7 @@ impl<W: io::Write> Subscriber<'_, W> {
 
     /// Waits before the next attempt, or gives up.
     #[allow(clippy::disallowed_methods, reason = "a command that waits has nothing else to do")]
-    fn pause(&mut self, ending: Ending) -> anyhow::Result<()> {
+    fn pause(&mut self, ending: &Ending) -> Result<(), Failure> {
         let after = match ending {
             Ending::Status { retry_after, .. } => retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
@@ -273,9 +276,8 @@ impl<W: io::Write> Subscriber<'_, W> {
         let retry = Duration::from_millis(self.decoder.retry().unwrap_or(0));
         let (failures, wait) = self.backoff.failed(retry.max(after).min(FLOOR_MAX));
         if self.args.attempts != 0 && failures >= self.args.attempts {
-            return Err(anyhow::Error::from(ending).context(format!(
-                "gave up after {failures} failed connections in a row (--attempts)"
-            )));
+            let message = format!("gave up after {failures} failed connections in a row");
+            return Err(Failure::runtime(ending).during(message));
         }
         let seconds = wait.as_secs_f64();
         self.output.note(format_args!("{ending}; connecting again in {seconds:.1} s"));
@@ -284,13 +286,28 @@ impl<W: io::Write> Subscriber<'_, W> {
     }
 }
 
+/// The end that no further attempt would change.
+fn finish(ending: &Ending) -> Result<ExitCode, Failure> {
+    match ending {
+        Ending::Complete => Ok(ExitCode::SUCCESS),
+        Ending::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        _ => Err(Failure::runtime(ending)),
+    }
+}
+
 fn meaning(status: u16) -> &'static str {
     match status {
-        204 => "it wants no more connections from this client",
-        401 | 403 => "pass a token with --token-file, or the hub's subscriber key with --key-file",
+        204 => ": it wants no more connections from this client",
+        _ => " instead of a stream",
+    }
+}
+
+fn remedy(status: u16) -> &'static str {
+    match status {
         400 => "check the topics",
+        401 | 403 => "pass a token with --token-file, or the hub's subscriber key with --key-file",
         404 => "check the path: hubs are at /.well-known/mercure",
-        429 | 503 => "it is busy",
-        _ => "no event stream there",
+        429 | 503 => "it is busy or ending: try again in a moment",
+        _ => "check the address",
     }
 }
