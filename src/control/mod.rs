@@ -1,1 +1,79 @@
-//! (header follows with the module)
+//! The control thread: the slow business beside the workers, and the only async code.
+//!
+//! Admin HTTP and signals, on tokio-uring's runtime where io_uring is to be had and on plain tokio
+//! where it is not; the code is the same.
+//!
+//! Invariants:
+//! 1. Nothing here is on the path of an event. A stuck admin client costs admin clients only.
+//! 2. Control speaks to workers through the phase flag and the wake, and reads their counters.
+
+use crate::base::phase::PhaseFlag;
+use crate::base::sync::Arc;
+use crate::metrics::Counters;
+use crate::metrics::Process;
+use crate::metrics::Recorder;
+use crate::metrics::log::Log;
+use std::io;
+use std::net::TcpListener;
+
+/// Keeps the control thread running; dropping it ends [`run`].
+#[derive(Debug)]
+pub struct End {
+    _sender: tokio::sync::oneshot::Sender<()>,
+}
+
+/// The control thread's side of [`End`].
+#[derive(Debug)]
+pub struct Ending {
+    receiver: tokio::sync::oneshot::Receiver<()>,
+}
+
+/// A pair: when the first is dropped, [`run`] with the second returns.
+#[must_use]
+pub fn ending() -> (End, Ending) {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    (End { _sender: sender }, Ending { receiver })
+}
+
+/// Samples what no worker counts (the history) into control's own recorder, before each scrape.
+pub type Sample = Box<dyn Fn(&Recorder) + Send>;
+
+/// What the control thread works with.
+pub struct Control {
+    /// The admin listener; `None`: no admin HTTP.
+    pub admin: Option<TcpListener>,
+    /// The counters of all workers.
+    pub counters: Vec<Arc<Counters>>,
+    /// What the process says about itself.
+    pub process: Process,
+    /// Samples what no worker counts.
+    pub sample: Sample,
+    /// Moved forward by signals, told by `/ready`.
+    pub phase: Arc<PhaseFlag>,
+    /// Wakes all workers, after the phase has moved.
+    pub wake: Box<dyn Fn() + Send>,
+    /// Where lines go.
+    pub log: Log,
+    /// Whether to try tokio-uring's runtime.
+    pub uring: bool,
+    /// Ends the thread.
+    pub ending: Ending,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+/// Runs the control thread's business on this thread until [`End`] is dropped.
+///
+/// # Errors
+/// Neither runtime can be built, or signals cannot be watched.
+pub fn run(control: Control) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let _ = control.ending.receiver.await;
+    });
+    Ok(())
+}

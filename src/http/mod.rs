@@ -1,1 +1,62 @@
-//! (header follows with the module)
+//! HTTP/1.1 without I/O: bytes in, requests out; answers in, bytes out.
+//!
+//! ```text
+//!  input ─▶ h1::Decoder ─▶ Head, Body.., End  (or one Fault: answer its status and close)
+//!  response::Reply ─▶ bytes appended to the connection's output
+//! ```
+//!
+//! Invariants: no sockets, no clock, no threads. `httparse` is seen here only. Deadlines belong to
+//! the session; `h1::Decoder::stage` says which one runs. Rules are cited as H1 to H10 (messages)
+//! and by RFC section where the code obeys them.
+
+pub mod date;
+pub mod h1;
+pub mod response;
+
+/// Bounds of one request; each edge is exact: the bound passes, one more does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a head: request line, fields and the empty line. Trailers have the same bound.
+    pub head_bytes_max: usize,
+    /// Header fields of a head. Trailers have the same bound.
+    pub headers_max: usize,
+    /// Bytes of the request target.
+    pub target_bytes_max: usize,
+    /// Bytes of a body, without its chunk framing.
+    pub body_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 32 * 1024,
+            headers_max: 100,
+            target_bytes_max: 8 * 1024,
+            body_bytes_max: 1024 * 1024,
+        }
+    }
+}
+
+/// The two versions of HTTP/1 that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0: closes unless asked to stay, knows no chunked coding.
+    Http10,
+    /// HTTP/1.1: stays unless asked to close.
+    Http11,
+}
+
+/// The methods that somebody above answers; the rest go by their text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `POST`
+    Post,
+    /// `OPTIONS`
+    Options,
+    /// Any other token; [`h1::Head::method_text`] has it.
+    Other,
+}

@@ -1,0 +1,163 @@
+//! The chunked coding, byte by byte: sizes, extensions, data, trailers.
+//!
+//! ```text
+//! size [; extension] CRLF data CRLF .. 0 [; extension] CRLF [trailer CRLF ..] CRLF
+//! ```
+//!
+//! Invariants:
+//! 1. Every line ends in CRLF; a bare CR or LF is a fault (H2).
+//! 2. Sizes are hex, at most 16 digits, and their sum stays within the body's bound (H5).
+//! 3. Extensions and trailers are checked for form, bounded over the whole message, and dropped.
+
+use super::Fault;
+use super::Item;
+use super::scan::is_token;
+use crate::http::Limits;
+
+/// Bytes of all chunk extensions of one message (H5).
+const EXTENSION_BYTES_MAX: usize = 4 * 1024;
+/// Hex digits of one size, leading zeros included.
+const SIZE_DIGITS_MAX: u8 = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Size {
+        digits: u8,
+    },
+    /// Blanks between the size and the semicolon.
+    Blank,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// The first byte of a trailer line or of the last, empty one.
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    LastLf,
+}
+
+/// The body machine of one chunked message.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    at: At,
+    /// The size being read, then what is left of that chunk.
+    left: u64,
+    /// Body bytes announced so far.
+    total: u64,
+    extension_bytes: usize,
+    trailer_bytes: usize,
+    trailers: usize,
+}
+
+impl Chunked {
+    pub(super) const fn new() -> Self {
+        Self {
+            at: At::Size { digits: 0 },
+            left: 0,
+            total: 0,
+            extension_bytes: 0,
+            trailer_bytes: 0,
+            trailers: 0,
+        }
+    }
+
+    /// The next piece of the body, or its end.
+    pub(super) fn decode<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        limits: &Limits,
+    ) -> Result<Item<'i>, Fault> {
+        while let Some((byte, rest)) = input.split_first() {
+            if self.at == At::Data {
+                let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
+                let (body, rest) = input.split_at(take);
+                *input = rest;
+                self.left -= take as u64;
+                if self.left == 0 {
+                    self.at = At::DataCr;
+                }
+                return Ok(Item::Body(body));
+            }
+            *input = rest;
+            if self.at == At::LastLf && *byte == b'\n' {
+                return Ok(Item::End);
+            }
+            self.step(*byte, limits)?;
+        }
+        Ok(Item::Wait)
+    }
+
+    fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), Fault> {
+        self.at = match (self.at, byte) {
+            (At::Size { digits }, byte) if byte.is_ascii_hexdigit() => self.digit(digits, byte)?,
+            (At::Size { digits: 0 }, _) => return Err(Fault::Chunk),
+            (At::Size { .. } | At::Extension, b'\r') => At::SizeLf,
+            (At::Size { .. } | At::Blank, b' ' | b'\t') => self.extension(At::Blank)?,
+            (At::Size { .. } | At::Blank, b';') => self.extension(At::Extension)?,
+            (At::Extension, byte) if is_text(byte) => self.extension(At::Extension)?,
+            (At::SizeLf, b'\n') => self.sized(limits)?,
+            (At::DataCr, b'\r') => At::DataLf,
+            (At::DataLf, b'\n') => At::Size { digits: 0 },
+            (At::TrailerStart, b'\r') => At::LastLf,
+            (At::TrailerStart, byte) if is_token(byte) => {
+                self.trailers += 1;
+                if self.trailers > limits.headers_max {
+                    return Err(Fault::TooManyFields);
+                }
+                self.trailer(At::TrailerName, limits)?
+            }
+            (At::TrailerName, b':') => self.trailer(At::TrailerValue, limits)?,
+            (At::TrailerName, byte) if is_token(byte) => self.trailer(At::TrailerName, limits)?,
+            (At::TrailerValue, b'\r') => self.trailer(At::TrailerLf, limits)?,
+            (At::TrailerValue, byte) if is_text(byte) => self.trailer(At::TrailerValue, limits)?,
+            (At::TrailerLf, b'\n') => self.trailer(At::TrailerStart, limits)?,
+            _ => return Err(Fault::Chunk),
+        };
+        Ok(())
+    }
+
+    fn digit(&mut self, digits: u8, byte: u8) -> Result<At, Fault> {
+        if digits >= SIZE_DIGITS_MAX {
+            return Err(Fault::Chunk);
+        }
+        let value = char::from(byte).to_digit(16).ok_or(Fault::Chunk)?;
+        self.left = self.left << 4 | u64::from(value);
+        Ok(At::Size { digits: digits + 1 })
+    }
+
+    /// A size line is complete.
+    fn sized(&mut self, limits: &Limits) -> Result<At, Fault> {
+        if self.left == 0 {
+            return Ok(At::TrailerStart);
+        }
+        self.total = self.total.saturating_add(self.left);
+        if self.total > limits.body_bytes_max as u64 {
+            return Err(Fault::BodyTooLarge);
+        }
+        Ok(At::Data)
+    }
+
+    fn extension(&mut self, next: At) -> Result<At, Fault> {
+        self.extension_bytes += 1;
+        if self.extension_bytes > EXTENSION_BYTES_MAX {
+            return Err(Fault::ChunkExtensions);
+        }
+        Ok(next)
+    }
+
+    fn trailer(&mut self, next: At, limits: &Limits) -> Result<At, Fault> {
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > limits.head_bytes_max {
+            return Err(Fault::HeadTooLarge);
+        }
+        Ok(next)
+    }
+}
+
+/// What may stand in a field's value or an extension: no control bytes apart from the tab.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}

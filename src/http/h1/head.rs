@@ -1,0 +1,302 @@
+//! A request's head: one owned block of bytes and where its parts lie in it.
+//!
+//! Invariants: every check of the head is done when a `Head` exists: one `Host` (HTTP/1.1), one
+//! framing, a clean target, known expectations. Field names are tokens, values have no control
+//! bytes apart from tabs.
+
+use super::Fault;
+use super::framing;
+use super::framing::Framing;
+use super::target;
+use crate::http::Limits;
+use crate::http::Method;
+use crate::http::Version;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// Fields that need no allocation while parsing.
+const FIELDS_INLINE: usize = 32;
+
+/// A place in the head's bytes. Heads are far below 4 GiB: `Limits::head_bytes_max` bounds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// A complete and checked request head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    bytes: Vec<u8>,
+    parts: Parts,
+}
+
+/// What the bytes of a head say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
+    fields: Vec<(Span, Span)>,
+    method: Method,
+    method_text: Span,
+    version: Version,
+    path: Span,
+    query: Option<Span>,
+    host: Option<Span>,
+    framing: Framing,
+    is_coded: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+}
+
+impl Head {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.parts.method
+    }
+
+    /// The method as it came; case matters.
+    #[must_use]
+    pub fn method_text(&self) -> &str {
+        self.text(self.parts.method_text)
+    }
+
+    /// The path as it came, never decoded; `/` for an absolute target without one, `*` for
+    /// `OPTIONS *`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self.text(self.parts.path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// What follows the first `?` of the target, not decoded.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.parts.query.map(|span| self.text(span))
+    }
+
+    /// Host and port asked for: the absolute target's, else the `Host` field's (RFC 9112 3.2.2).
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.parts.host.map(|span| self.text(span))
+    }
+
+    /// The client's version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// How the body is delimited.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.parts.framing
+    }
+
+    /// Whether a transfer coding besides `chunked` lies on the body, which nobody here undoes:
+    /// answer 501 to such a request (RFC 9112 section 6.1).
+    #[must_use]
+    pub fn is_coded(&self) -> bool {
+        self.parts.is_coded
+    }
+
+    /// Whether the client wants to go on after this exchange (RFC 9112 section 9.3).
+    #[must_use]
+    pub fn keep_alive(&self) -> bool {
+        self.parts.keep_alive
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    #[must_use]
+    pub fn expects_continue(&self) -> bool {
+        self.parts.expects_continue
+    }
+
+    /// All fields in order: names as they came, values without outer blanks.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.parts.fields.iter().map(|(name, value)| (self.text(*name), self.raw(*value)))
+    }
+
+    /// The values of every field of this name, whatever its case, in order.
+    pub fn all<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        self.fields().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The first value of this name.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// The first value of this name if it is UTF-8.
+    #[must_use]
+    pub fn first_text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.first(name)?).ok()
+    }
+
+    fn raw(&self, span: Span) -> &[u8] {
+        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(self.raw(span)).unwrap_or_default()
+    }
+
+    /// Checks a whole head of `count` fields and takes its bytes over.
+    pub(super) fn parse(bytes: Vec<u8>, count: usize, limits: &Limits) -> Result<Self, Fault> {
+        let parts = Parts::read(&bytes, count, limits)?;
+        Ok(Self { bytes, parts })
+    }
+}
+
+impl Parts {
+    fn read(bytes: &[u8], count: usize, limits: &Limits) -> Result<Self, Fault> {
+        let mut space: SmallVec<[httparse::Header<'_>; FIELDS_INLINE]> =
+            smallvec::smallvec![httparse::EMPTY_HEADER; count];
+        let mut request = httparse::Request::new(&mut space);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(Fault::RequestLine),
+            Err(error) => return Err(refused(error, bytes)),
+        }
+        let (Some(method_text), Some(target_text)) = (request.method, request.path) else {
+            return Err(Fault::RequestLine);
+        };
+        let version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let method = method(method_text)?;
+        let target = target::parse(target_text, method)?;
+        let mut facts = Facts::default();
+        let mut fields = Vec::with_capacity(request.headers.len());
+        for field in request.headers.iter() {
+            let value = field.value.trim_ascii();
+            facts.add(field.name, value, version)?;
+            fields.push((span(bytes, field.name.as_bytes())?, span(bytes, value)?));
+        }
+        let (framing, is_coded) = facts.framing.decide(version)?;
+        check_body(method, framing, limits)?;
+        let base = span(bytes, target_text.as_bytes())?.start;
+        let host = match (&target.authority, facts.host) {
+            _ if facts.hosts > 1 => return Err(Fault::Host),
+            (_, None) if version == Version::Http11 => return Err(Fault::Host),
+            (Some(range), _) => Some(within(base, range)?),
+            (None, Some(value)) => Some(span(bytes, value)?),
+            (None, None) => None,
+        };
+        Ok(Self {
+            method_text: span(bytes, method_text.as_bytes())?,
+            path: within(base, &target.path)?,
+            query: target.query.as_ref().map(|query| within(base, query)).transpose()?,
+            keep_alive: !facts.close && (version == Version::Http11 || facts.keep_alive),
+            expects_continue: facts.expects
+                && !matches!(framing, Framing::None | Framing::Sized(0)),
+            method,
+            version,
+            host,
+            framing,
+            is_coded,
+            fields,
+        })
+    }
+}
+
+/// What single fields say about the message, gathered in one pass.
+#[derive(Debug, Default)]
+struct Facts<'b> {
+    framing: framing::Fields,
+    host: Option<&'b [u8]>,
+    hosts: usize,
+    close: bool,
+    keep_alive: bool,
+    expects: bool,
+}
+
+impl<'b> Facts<'b> {
+    fn add(&mut self, name: &str, value: &'b [u8], version: Version) -> Result<(), Fault> {
+        self.framing.add(name, value)?;
+        if name.eq_ignore_ascii_case("host") {
+            self.hosts += 1;
+            self.host = Some(value);
+            // RFC 9112 section 3.2: an invalid value is a 400, as several fields are.
+            return if target::is_host(value) { Ok(()) } else { Err(Fault::Host) };
+        }
+        if name.eq_ignore_ascii_case("connection") {
+            for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                self.close |= option.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        // RFC 9110 section 10.1.1: an expectation in HTTP/1.0 is ignored.
+        if name.eq_ignore_ascii_case("expect") && version == Version::Http11 {
+            for expectation in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Fault::Expectation);
+                }
+                self.expects = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn method(text: &str) -> Result<Method, Fault> {
+    match text {
+        "GET" => Ok(Method::Get),
+        "HEAD" => Ok(Method::Head),
+        "POST" => Ok(Method::Post),
+        "OPTIONS" => Ok(Method::Options),
+        // H10: no tunnels, and no mirror of what a client may not read.
+        "CONNECT" | "TRACE" => Err(Fault::MethodRefused),
+        _ => Ok(Method::Other),
+    }
+}
+
+fn check_body(method: Method, framing: Framing, limits: &Limits) -> Result<(), Fault> {
+    let is_empty = matches!(framing, Framing::None | Framing::Sized(0));
+    if matches!(method, Method::Get | Method::Head) && !is_empty {
+        return Err(Fault::UnexpectedBody);
+    }
+    match framing {
+        Framing::Sized(length) if length > limits.body_bytes_max as u64 => Err(Fault::BodyTooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// The parser's verdict in our words.
+fn refused(error: httparse::Error, bytes: &[u8]) -> Fault {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Fault::Field,
+        httparse::Error::TooManyHeaders => Fault::TooManyFields,
+        httparse::Error::Version => {
+            let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
+            let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
+            match version {
+                [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                    if major.is_ascii_digit() && minor.is_ascii_digit() =>
+                {
+                    Fault::Version
+                }
+                _ => Fault::RequestLine,
+            }
+        }
+        _ => Fault::RequestLine,
+    }
+}
+
+/// Where `part`, a slice of `bytes`, lies in it.
+fn span(bytes: &[u8], part: &[u8]) -> Result<Span, Fault> {
+    if part.is_empty() {
+        return Ok(Span::default());
+    }
+    let start = part.as_ptr().addr().wrapping_sub(bytes.as_ptr().addr());
+    debug_assert!(start + part.len() <= bytes.len(), "a part of the head lies in the head");
+    within(0, &(start..start + part.len()))
+}
+
+fn within(base: u32, range: &Range<usize>) -> Result<Span, Fault> {
+    let place = |n: usize| u32::try_from(n).ok().and_then(|n| base.checked_add(n));
+    match (place(range.start), place(range.end)) {
+        (Some(start), Some(end)) => Ok(Span { start, end }),
+        _ => Err(Fault::HeadTooLarge),
+    }
+}
