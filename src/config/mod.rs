@@ -4,6 +4,17 @@
 //! `Config::default()` is a working server on loopback. Every limit of the server has its default
 //! here, and each protects a production host.
 
+pub mod budget;
+pub mod error;
+pub mod field;
+pub mod keys;
+pub mod near;
+pub mod relations;
+pub mod show;
+pub mod toml;
+pub mod units;
+pub mod value;
+
 use crate::base::redact::Secret;
 use std::net::SocketAddr;
 use std::time::Duration;

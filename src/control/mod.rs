@@ -6,15 +6,23 @@
 //! Invariants:
 //! 1. Nothing here is on the path of an event. A stuck admin client costs admin clients only.
 //! 2. Control speaks to workers through the phase flag and the wake, and reads their counters.
+//! 3. It ends when its [`End`] is dropped, whatever its clients do.
+
+mod admin;
+mod answer;
+mod runtime;
+mod signals;
 
 use crate::base::phase::PhaseFlag;
 use crate::base::sync::Arc;
+use crate::base::time::Clock;
 use crate::metrics::Counters;
 use crate::metrics::Process;
 use crate::metrics::Recorder;
 use crate::metrics::log::Log;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 
 /// Keeps the control thread running; dropping it ends [`run`].
 #[derive(Debug)]
@@ -52,6 +60,8 @@ pub struct Control {
     pub phase: Arc<PhaseFlag>,
     /// Wakes all workers, after the phase has moved.
     pub wake: Box<dyn Fn() + Send>,
+    /// For the throttle of warnings.
+    pub clock: Arc<dyn Clock + Send + Sync>,
     /// Where lines go.
     pub log: Log,
     /// Whether to try tokio-uring's runtime.
@@ -69,11 +79,32 @@ impl std::fmt::Debug for Control {
 /// Runs the control thread's business on this thread until [`End`] is dropped.
 ///
 /// # Errors
-/// Neither runtime can be built, or signals cannot be watched.
+/// No runtime can be built, signals cannot be watched, or the admin listener cannot be used.
 pub fn run(control: Control) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        let _ = control.ending.receiver.await;
-    });
+    let runtime = runtime::Runtime::open(control.uring, &control.log)?;
+    runtime.block_on(serve(control))
+}
+
+async fn serve(control: Control) -> io::Result<()> {
+    let Control { admin, mut counters, process, sample, phase, wake, clock, log, ending, .. } =
+        control;
+    let recorder = Recorder::new();
+    counters.push(recorder.counters());
+    let signals = signals::Signals::watch()?;
+    let site =
+        Rc::new(answer::Site { counters, process, sample, recorder, phase: Arc::clone(&phase) });
+    let listener = admin.map(admin::listener).transpose()?;
+    let handled = signals.handle(&phase, &wake, &log);
+    let served = async {
+        match listener {
+            Some(listener) => admin::serve(listener, site, &*clock, &log).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = ending.receiver => {}
+        () = handled => {}
+        () = served => {}
+    }
     Ok(())
 }

@@ -18,8 +18,6 @@ pub struct Process {
     pub start_unix_millis: u64,
     /// How many workers it runs.
     pub workers: usize,
-    /// The page size, in bytes; `/proc/self/statm` counts in pages.
-    pub page_bytes: usize,
 }
 
 /// The metrics of the process, in the order of [`samples`].
@@ -63,7 +61,7 @@ pub(super) fn samples(process: &Process, phase: Phase) -> [Vec<Sample>; PROCESS.
         phases,
         plain(u64::try_from(process.workers).ok()),
         vec![(String::new(), format!("{seconds}.{millis:03}"))],
-        plain(resident_bytes(process.page_bytes)),
+        plain(resident_bytes()),
         plain(descriptors_open()),
         plain(descriptors_max()),
     ]
@@ -74,10 +72,11 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn resident_bytes(page_bytes: usize) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * u64::try_from(page_bytes).ok()?)
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kibibytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 fn descriptors_open() -> Option<u64> {
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn proc_is_read() {
-        assert!(resident_bytes(4096).unwrap() > 4096);
+        assert!(resident_bytes().unwrap() > 4096);
         assert!(descriptors_open().unwrap() >= 3);
         assert!(descriptors_max().unwrap() >= 3);
     }

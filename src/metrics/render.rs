@@ -125,7 +125,7 @@ mod tests {
 
     fn text(recorders: &[Recorder]) -> String {
         let all: Vec<_> = recorders.iter().map(Recorder::counters).collect();
-        let process = Process { driver: "epoll".into(), page_bytes: 4096, ..Process::default() };
+        let process = Process { driver: "epoll".into(), ..Process::default() };
         render(&all, &process, Phase::Serving)
     }
 

@@ -269,7 +269,7 @@ fn refused(error: httparse::Error, bytes: &[u8]) -> Fault {
         httparse::Error::TooManyHeaders => Fault::TooManyFields,
         httparse::Error::Version => {
             let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
-            let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
+            let version = line.splitn(3, |b| *b == b' ').nth(2).unwrap_or_default();
             match version {
                 [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                     if major.is_ascii_digit() && minor.is_ascii_digit() =>

@@ -157,3 +157,6 @@ fn sized<'i>(left: &mut u64, input: &mut &'i [u8]) -> Item<'i> {
     *left -= take as u64;
     Item::Body(body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The memory budget: an itemised sum, one line for each consumer.
+//!
+//! Two sums are given. *Idle*: every client connected and caught up. *Most*: every limit reached
+//! and every client stalled at once, which no host sees but which bounds what a host may see.
+//! The unit costs of the kernel were measured on Linux 6.18, x86-64.
+//!
+//! Invariants: each limit of the configuration that holds memory has a line here.
+
+use crate::config::Config;
+use crate::config::relations::Host;
+use crate::config::units::round_size;
+use std::fmt;
+
+/// Descriptors that are kept for everything but connections: listeners, rings, wakers, admin, logs.
+pub const FILES_RESERVED: u64 = 512;
+
+/// Our own memory for one idle client: slot, cursor, timers.
+pub const CLIENT_BYTES: u64 = 128;
+
+/// Kernel memory of one accepted IPv4 socket (3,640 B) with an armed hang-up poll (256 B).
+pub const SOCKET_BYTES: u64 = 3_896;
+
+/// Send buffer that the kernel holds for a client that never reads, with `TCP_NOTSENT_LOWAT` at
+/// 16 KiB.
+pub const STALLED_BYTES: u64 = 39_600;
+
+/// Ring memory of one worker: 256 submissions, 4,096 completions.
+pub const RING_BYTES: u64 = 80 * 1024;
+
+/// Buffers of one worker that are made at start: receive scratch, send batch, ready queue.
+pub const SCRATCH_BYTES: u64 = 512 * 1024;
+
+/// Pages of history that one worker keeps encoded for clients that resume from near places.
+pub const CATCH_UP_BYTES: u64 = 8 << 20;
+
+/// Index of one kept event: position, age, topics, id.
+pub const EVENT_INDEX_BYTES: u64 = 128;
+
+/// The process itself: code, allocator, control thread.
+pub const PROCESS_BYTES: u64 = 16 << 20;
+
+/// Clients assumed where neither the configuration nor the host sets a bound.
+const CLIENTS_UNBOUNDED: u64 = 1_000_000;
+
+/// One consumer of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Who.
+    pub name: &'static str,
+    /// How many of them.
+    pub count: u64,
+    /// Bytes of each.
+    pub each_bytes: u64,
+    /// Whether they are held while every client is idle and caught up.
+    pub idle: bool,
+    /// What it is for, and which key bounds it.
+    pub why: &'static str,
+}
+
+impl Line {
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.count.saturating_mul(self.each_bytes)
+    }
+}
+
+/// The itemised sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Clients it is made for.
+    pub clients: u64,
+    /// Workers it is made for.
+    pub workers: u64,
+    /// The consumers.
+    pub lines: Vec<Line>,
+}
+
+/// Connections that the server takes: the key, else what the host's limit of open files leaves.
+#[must_use]
+pub fn connections(config: &Config, host: &Host) -> u64 {
+    let files = host.files_max.map(|files| files.saturating_sub(FILES_RESERVED).max(1));
+    let key = config.limits.connections_max.map(wide);
+    key.or(files).unwrap_or(CLIENTS_UNBOUNDED)
+}
+
+/// Workers that the server starts: the key, else one for each CPU given or allowed.
+#[must_use]
+pub fn workers(config: &Config, host: &Host) -> usize {
+    let cpus = config.workers.cpus.as_ref().unwrap_or(&host.cpus);
+    config.workers.count.unwrap_or(cpus.len()).max(1)
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+impl Budget {
+    /// The budget of a configuration on a host.
+    #[must_use]
+    pub fn new(config: &Config, host: &Host) -> Self {
+        let clients = connections(config, host);
+        let workers = wide(workers(config, host));
+        let line = |name, count, each_bytes, idle, why| Line { name, count, each_bytes, idle, why };
+        let hub = &config.hub;
+        let lines = vec![
+            // Code and tables do not depend on the number of clients.
+            line("process", 1, PROCESS_BYTES, true, "code, allocator, control thread"),
+            // limits.connections_max bounds it; a client without a topic of its own has no more.
+            line("clients", clients, CLIENT_BYTES, true, "slot, cursor and timers of each"),
+            // Charged to the memory cgroup, not to the process's RSS.
+            line("kernel sockets", clients, SOCKET_BYTES, true, "socket, file and armed poll"),
+            // Charged to RLIMIT_MEMLOCK.
+            line("rings", workers, RING_BYTES, true, "256 submissions, 4,096 completions"),
+            // Made once, at start: the send path allocates nothing.
+            line("scratch", workers, SCRATCH_BYTES, true, "receive buffer, send batch, queues"),
+            // hub.history_bytes_max: one channel, shared by all workers.
+            line("history", 1, wide(hub.history_bytes_max), true, "events kept, in wire form"),
+            // hub.history_events_max: what makes a resume cost what it returns.
+            line(
+                "history index",
+                wide(hub.history_events_max),
+                EVENT_INDEX_BYTES,
+                true,
+                "position, age, id and topics of each",
+            ),
+            // limits.unsent_bytes_max: feeds whose clients lag.
+            line(
+                "feeds",
+                workers,
+                wide(config.limits.unsent_bytes_max),
+                false,
+                "bytes held for clients that lag",
+            ),
+            // A reconnect storm reads the same pages, so they are built once.
+            line("catch-up", workers, CATCH_UP_BYTES, false, "pages for clients that resume"),
+            // TCP_NOTSENT_LOWAT keeps this from the kernel's 3.9 MB.
+            line("send buffers", clients, STALLED_BYTES, false, "kernel, for clients that stall"),
+        ];
+        Self { clients, workers, lines }
+    }
+
+    /// Bytes with every client idle and caught up.
+    #[must_use]
+    pub fn idle_bytes(&self) -> u64 {
+        let idle = self.lines.iter().filter(|line| line.idle);
+        idle.fold(0, |sum, line| sum.saturating_add(line.bytes()))
+    }
+
+    /// Bytes with every limit reached.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.bytes()))
+    }
+
+    /// One line for the log.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "{} clients on {} workers: {} idle, {} with every limit reached",
+            self.clients,
+            self.workers,
+            round_size(self.idle_bytes()),
+            round_size(self.most_bytes()),
+        )
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "memory for {} clients on {} workers", self.clients, self.workers)?;
+        for line in &self.lines {
+            let Line { name, count, each_bytes, idle, why } = line;
+            let (total, each) = (round_size(line.bytes()), round_size(*each_bytes));
+            let when = if *idle { "" } else { " (at the limit)" };
+            writeln!(f, "  {name:<15} {total:>10} = {count:>9} x {each:<10} {why}{when}")?;
+        }
+        writeln!(f, "  {:<15} {:>10}   all clients idle", "sum", round_size(self.idle_bytes()))?;
+        write!(f, "  {:<15} {:>10}   every limit reached", "sum", round_size(self.most_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        Host { files_max: Some(20_512), cpus: vec![0, 1] }
+    }
+
+    #[test]
+    fn the_host_bounds_what_the_configuration_leaves_open() {
+        let mut config = Config::default();
+        assert_eq!(connections(&config, &host()), 20_000);
+        assert_eq!(workers(&config, &host()), 2);
+        config.limits.connections_max = Some(500);
+        config.workers.cpus = Some(vec![3]);
+        assert_eq!(connections(&config, &host()), 500);
+        assert_eq!(workers(&config, &host()), 1);
+        config.workers.count = Some(4);
+        assert_eq!(workers(&config, &host()), 4);
+        assert_eq!(workers(&Config::default(), &Host::default()), 1);
+    }
+
+    #[test]
+    fn every_limit_that_holds_memory_moves_the_sum() {
+        let base = Budget::new(&Config::default(), &host());
+        let changes: [fn(&mut Config); 4] = [
+            |c| c.limits.connections_max = Some(30_000),
+            |c| c.limits.unsent_bytes_max += 1 << 20,
+            |c| c.hub.history_bytes_max += 1 << 20,
+            |c| c.hub.history_events_max += 1000,
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut config = Config::default();
+            change(&mut config);
+            let budget = Budget::new(&config, &host());
+            assert!(budget.most_bytes() > base.most_bytes(), "change {index}");
+        }
+        assert!(base.idle_bytes() < base.most_bytes());
+    }
+
+    #[test]
+    fn the_table_names_every_line_and_both_sums() {
+        let budget = Budget::new(&Config::default(), &host());
+        let text = budget.to_string();
+        for line in &budget.lines {
+            assert!(text.contains(line.name), "{text}");
+        }
+        assert!(text.contains("20000 clients on 2 workers"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        assert!(budget.summary().contains("every limit reached"));
+    }
+}

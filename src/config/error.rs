@@ -1,0 +1,163 @@
+//! What is wrong with a configuration: every problem with its key, value, bound and remedy.
+//!
+//! Invariants: no secret's text appears in a problem; problems come in the order of the lines.
+
+use std::fmt;
+use thiserror::Error;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The full name of the key, as `hub.heartbeat`; empty for a mistake of syntax.
+    pub key: String,
+    /// The value as it was written; empty where there is none. Secrets are `***`.
+    pub value: String,
+    /// Where it was written.
+    pub place: Place,
+    /// What is wrong with it.
+    pub cause: Cause,
+}
+
+/// Where a value was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// On this line of the file, from 1.
+    Line(usize),
+    /// On the command line.
+    Argument,
+    /// Nowhere: it is the default, or follows from several keys.
+    Default,
+}
+
+/// What is wrong with a value, with the bound it breaks.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Cause {
+    /// The text is no TOML.
+    #[error("{message}")]
+    Syntax {
+        /// What the parser says.
+        message: String,
+    },
+    /// No key has this name.
+    #[error("no such key")]
+    UnknownKey {
+        /// The known key whose name is nearest, if one is near.
+        nearest: Option<&'static str>,
+    },
+    /// The value has another type or form than the key wants.
+    #[error("must be {wanted}")]
+    Form {
+        /// What the key takes.
+        wanted: String,
+    },
+    /// The value is outside its bounds.
+    #[error("must be {wanted}")]
+    Range {
+        /// The bounds.
+        wanted: String,
+    },
+    /// Two keys give the same thing.
+    #[error("is given twice, also by {other}")]
+    Doubled {
+        /// The other key.
+        other: &'static str,
+    },
+    /// A file or variable that holds a secret cannot be read.
+    #[error("the key cannot be read: {why}")]
+    Unreadable {
+        /// Why not.
+        why: String,
+    },
+    /// A secret is too short to resist guessing (RFC 7518 3.2).
+    #[error("has {bytes} bytes; an HS256 key must have at least {least}")]
+    WeakKey {
+        /// Its length.
+        bytes: usize,
+        /// The least length.
+        least: usize,
+    },
+    /// Relations between keys do not hold.
+    #[error("{bound}")]
+    Relation {
+        /// The relation, in words.
+        bound: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl Problem {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let key = &self.key;
+        match &self.cause {
+            Cause::Syntax { .. } => "correct the line; docs/OPERATIONS.md has examples".into(),
+            Cause::UnknownKey { nearest: Some(nearest) } => format!("did you mean {nearest}?"),
+            Cause::UnknownKey { nearest: None } => {
+                "remove it; `tidegate check --keys` lists all keys".into()
+            }
+            Cause::Form { wanted } | Cause::Range { wanted } => {
+                format!("set {key} to {wanted}, or remove it for its default")
+            }
+            Cause::Doubled { other } => format!("keep either {key} or {other}"),
+            Cause::Unreadable { .. } => "make it readable, or give the key in another way".into(),
+            Cause::WeakKey { .. } => {
+                "use a random key, as `head -c 32 /dev/urandom | base64` makes it".into()
+            }
+            Cause::Relation { remedy, .. } => remedy.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Line(line) => write!(f, "line {line}: ")?,
+            Place::Argument => f.write_str("argument: ")?,
+            Place::Default => {}
+        }
+        if !self.key.is_empty() {
+            f.write_str(&self.key)?;
+            if !self.value.is_empty() {
+                write!(f, " = {}", self.value)?;
+            }
+            f.write_str(": ")?;
+        }
+        write!(f, "{}", self.cause)?;
+        write!(f, "\n    remedy: {}", self.remedy())
+    }
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        let noun = if count == 1 { "error" } else { "errors" };
+        write!(f, "the configuration has {count} {noun}")?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Something that works but is likely not wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The key it is about.
+    pub key: &'static str,
+    /// What is the matter.
+    pub matter: String,
+    /// What the operator can do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.key, self.matter, self.remedy)
+    }
+}

@@ -1,0 +1,61 @@
+//! The configuration in print: as TOML that reads back as the same, and as the list of all keys.
+//!
+//! Invariants: made from the table of keys alone; secrets are masked.
+
+use crate::config::Config;
+use crate::config::keys::KEYS;
+use crate::config::keys::Key;
+use crate::config::keys::Source;
+use crate::config::value::Value;
+
+/// The effective configuration as TOML. Reads back as the same configuration, except that a
+/// secret is printed as `***` and must be put in again.
+#[must_use]
+pub fn toml(config: &Config) -> String {
+    let mut config = config.clone();
+    let mut text = String::new();
+    let mut section = "";
+    for key in KEYS.iter().filter(|key| key.source == Source::Text) {
+        let value = key.value(&mut config);
+        let (head, name) = key.split();
+        if head != section {
+            section = head;
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        match key.show(&value) {
+            Some(shown) => text.push_str(&format!("{name} = {shown}\n")),
+            None => text.push_str(&format!("# {name} is not set\n")),
+        }
+    }
+    text
+}
+
+/// The list of all keys as Markdown, for the operator's manual.
+#[must_use]
+pub fn markdown() -> String {
+    let mut defaults = Config::default();
+    let mut text = String::new();
+    let mut section = None;
+    for key in KEYS {
+        let (head, name) = key.split();
+        if section != Some(head) {
+            section = Some(head);
+            let title =
+                if head.is_empty() { "Top level".to_owned() } else { format!("`[{head}]`") };
+            text.push_str(&format!("\n### {title}\n\n"));
+            text.push_str("| key | default | takes | what it is for |\n|---|---|---|---|\n");
+        }
+        let default = default(key, &mut defaults);
+        let takes = key.wanted().replace('|', "\\|");
+        text.push_str(&format!("| `{name}` | {default} | {takes} | {} |\n", key.doc));
+    }
+    text.trim_start().to_owned()
+}
+
+fn default(key: &Key, defaults: &mut Config) -> String {
+    let value = key.value(defaults);
+    match key.show(&value) {
+        Some(shown) if value != Value::None || key.none.is_some() => format!("`{shown}`"),
+        _ => "not set".to_owned(),
+    }
+}

@@ -1,0 +1,137 @@
+//! What a client asked for and may read: topic selectors, and grants for private events.
+//!
+//! Invariants:
+//! 1. Equal wishes give equal subscriptions: selectors are sorted, without twins, and `*` stands
+//!    alone.
+//! 2. Grants are split: `grants` decide for the subscription's own selectors and belong to the
+//!    feed's key; `foreign` ones matter only for a private event that reaches the client by one
+//!    topic and is granted by another. So users with different tokens on one public topic share
+//!    a feed.
+
+use super::event::{Event, Topic};
+use std::hash::Hash;
+
+/// Selects events by topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Selector {
+    /// Every topic (`*`).
+    Any,
+    /// This topic, byte for byte.
+    Exact(Topic),
+}
+
+/// Which private events may be read: those with one of these topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Grants {
+    /// All of them (`*`).
+    pub any: bool,
+    /// Those with one of these topics; empty when `any`.
+    pub topics: Box<[Topic]>,
+}
+
+impl Grants {
+    /// Grants from selectors.
+    #[must_use]
+    pub fn new(selectors: Vec<Selector>) -> Self {
+        let mut topics = Vec::with_capacity(selectors.len());
+        for selector in selectors {
+            match selector {
+                Selector::Any => return Self { any: true, topics: Box::default() },
+                Selector::Exact(topic) => topics.push(topic),
+            }
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        Self { any: false, topics: topics.into() }
+    }
+
+    /// Whether one of the event's topics is granted.
+    #[must_use]
+    pub fn cover(&self, event: &Event) -> bool {
+        self.any || event.topics.iter().any(|t| self.topics.binary_search(t).is_ok())
+    }
+}
+
+/// What one client reads. Equality and hash ignore the foreign grants: they are the feed's key.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    selectors: Box<[Selector]>,
+    grants: Grants,
+    foreign: Box<[Topic]>,
+}
+
+impl Subscription {
+    /// A subscription from what the client asked for and what its token grants.
+    #[must_use]
+    pub fn new(mut selectors: Vec<Selector>, grants: Grants) -> Self {
+        if selectors.contains(&Selector::Any) {
+            return Self { selectors: [Selector::Any].into(), grants, foreign: Box::default() };
+        }
+        selectors.sort_unstable();
+        selectors.dedup();
+        let own = |t: &Topic| selectors.binary_search(&Selector::Exact(t.clone())).is_ok();
+        let (topics, foreign): (Vec<_>, Vec<_>) = grants.topics.into_iter().partition(own);
+        Self {
+            selectors: selectors.into(),
+            grants: Grants { any: grants.any, topics: topics.into() },
+            foreign: foreign.into(),
+        }
+    }
+
+    /// The selectors, sorted.
+    #[must_use]
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    /// Grants outside the selectors, sorted.
+    #[must_use]
+    pub fn foreign(&self) -> &[Topic] {
+        &self.foreign
+    }
+
+    /// The same without the foreign grants: what a feed serves.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        Self { foreign: Box::default(), ..self.clone() }
+    }
+
+    /// Whether a selector matches one of the event's topics.
+    #[must_use]
+    pub fn selects(&self, event: &Event) -> bool {
+        self.selectors.first() == Some(&Selector::Any) || event.topics.iter().any(|t| self.has(t))
+    }
+
+    /// Whether the event may be read: it is public, or a grant covers one of its topics.
+    #[must_use]
+    pub fn permits(&self, event: &Event) -> bool {
+        !event.private
+            || self.grants.cover(event)
+            || event.topics.iter().any(|t| self.foreign.binary_search(t).is_ok())
+    }
+
+    /// Whether it names this topic exactly.
+    fn has(&self, topic: &Topic) -> bool {
+        self.selectors
+            .binary_search_by(|s| match s {
+                Selector::Any => std::cmp::Ordering::Less,
+                Selector::Exact(own) => own.cmp(topic),
+            })
+            .is_ok()
+    }
+}
+
+impl PartialEq for Subscription {
+    fn eq(&self, other: &Self) -> bool {
+        self.selectors == other.selectors && self.grants == other.grants
+    }
+}
+
+impl Eq for Subscription {}
+
+impl Hash for Subscription {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.selectors.hash(state);
+        self.grants.hash(state);
+    }
+}

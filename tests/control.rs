@@ -1,0 +1,138 @@
+//! The control thread through real sockets and real signals, on both runtimes.
+//!
+//! One test on purpose: signals reach the whole process, so scenarios run one after the other.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
+
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidegate::base::phase::Phase;
+use tidegate::base::phase::PhaseFlag;
+use tidegate::base::sync::Arc;
+use tidegate::base::time::SystemClock;
+use tidegate::control;
+use tidegate::control::Control;
+use tidegate::control::End;
+use tidegate::metrics::Counter;
+use tidegate::metrics::Process;
+use tidegate::metrics::Recorder;
+use tidegate::metrics::log::Log;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    address: SocketAddr,
+    phase: Arc<PhaseFlag>,
+    woken: Receiver<Phase>,
+    lines: Receiver<String>,
+    end: End,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+fn start(uring: bool) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let recorder = Recorder::new();
+    recorder.add(Counter::Published, 42);
+    let clock = Arc::new(SystemClock::start());
+    let (log, lines) = Log::memory(clock.clone());
+    let phase = Arc::new(PhaseFlag::new());
+    let (sender, woken) = channel();
+    let (end, ending) = control::ending();
+    let flag = Arc::clone(&phase);
+    let control = Control {
+        admin: Some(listener),
+        counters: vec![recorder.counters()],
+        process: Process::default(),
+        sample: Box::new(|_| {}),
+        phase: Arc::clone(&phase),
+        wake: Box::new(move || sender.send(flag.now()).unwrap()),
+        clock,
+        log,
+        uring,
+        ending,
+    };
+    let thread = std::thread::spawn(move || control::run(control));
+    Running { address, phase, woken, lines, end, thread }
+}
+
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n"))
+}
+
+fn kill(signal: &str) {
+    let pid = std::process::id().to_string();
+    assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
+#[test]
+fn serves_answers_signals_and_ends() {
+    for uring in [false, true] {
+        let running = start(uring);
+        paths(&running);
+        peers_that_misbehave(running.address);
+        signals(&running);
+        // A client is still connected: the thread ends all the same.
+        let _stalled = TcpStream::connect(running.address).unwrap();
+        drop(running.end);
+        running.thread.join().unwrap().unwrap();
+    }
+}
+
+fn paths(running: &Running) {
+    let address = running.address;
+    assert!(get(address, "/").contains("/metrics"));
+    assert!(get(address, "/metrics").contains("\ntidegate_events_published_total 42\n"));
+    assert!(get(address, "/live").starts_with("HTTP/1.1 200 "));
+    assert!(get(address, "/ready").starts_with("HTTP/1.1 503 "), "it is still starting");
+    running.phase.advance(Phase::Serving);
+    assert!(get(address, "/ready").starts_with("HTTP/1.1 200 "));
+}
+
+fn peers_that_misbehave(address: SocketAddr) {
+    // More stalled peers than there is room for, some of them in the middle of a request.
+    let stalled: Vec<_> = (0..200)
+        .map(|n| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            if n % 2 == 0 {
+                stream.write_all(b"GET /metrics HTT").unwrap();
+            }
+            stream
+        })
+        .collect();
+    assert!(get(address, "/live").starts_with("HTTP/1.1 200 "), "stalled peers lock nobody out");
+    drop(stalled);
+    assert!(ask(address, "\u{16}\u{3}\u{1}junk\n\n").starts_with("HTTP/1.1 400 "));
+    let long = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(9000));
+    assert!(ask(address, &long).starts_with("HTTP/1.1 431 "));
+    let body = "POST / HTTP/1.1\r\nContent-Length: 50000\r\n\r\n".to_owned() + &"b".repeat(50_000);
+    assert!(ask(address, &body).starts_with("HTTP/1.1 405 "), "the answer survives unread bytes");
+}
+
+fn signals(running: &Running) {
+    kill("-HUP");
+    let line = running.lines.recv_timeout(PATIENCE).unwrap();
+    assert!(line.contains(" warn reload_not_supported signal=SIGHUP"), "{line}");
+    assert_eq!(running.phase.now(), Phase::Serving);
+    kill("-TERM");
+    assert_eq!(running.woken.recv_timeout(PATIENCE), Ok(Phase::Draining));
+    assert!(get(running.address, "/ready").ends_with("\r\n\r\ndraining\n"));
+    assert!(get(running.address, "/live").starts_with("HTTP/1.1 200 "));
+    kill("-INT");
+    assert_eq!(running.woken.recv_timeout(PATIENCE), Ok(Phase::Closed));
+}
