@@ -21,7 +21,6 @@ pub use claims::Grant;
 pub use origins::Origins;
 pub use place::Presented;
 pub use place::WrittenFrom;
-pub use place::find;
 pub use verifier::Reader;
 pub use verifier::Verifier;
 
@@ -34,6 +33,9 @@ pub enum Denied {
     /// A token is needed and none was sent.
     #[error("no token; send one as `Authorization: Bearer`, or as cookie")]
     Missing,
+    /// The token is good and does not cover a topic of the publish.
+    #[error("the token does not cover every topic")]
+    NotGranted,
     /// A token was sent and is bad.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -54,8 +56,8 @@ pub enum TokenError {
     /// A cookie on a publish without `Origin` and `Referer`.
     #[error("a publish by cookie needs an Origin or Referer field")]
     OriginMissing,
-    /// A cookie on a publish from an origin that is not listed.
-    #[error("this origin may not publish by cookie; list it in hub.cors_origins")]
+    /// A publish by cookie, or unsigned by a foreign page, from an origin that is not listed.
+    #[error("this origin may not publish by cookie or unsigned; list it in hub.cors_origins")]
     OriginRefused,
     /// Not three base64url parts with JSON inside, or an algorithm nobody knows.
     #[error("the token is not a JSON Web Token of a known algorithm")]

@@ -10,7 +10,7 @@ use super::origins::origin_of;
 const COOKIE: &[u8] = b"mercureAuthorization";
 
 /// What a request carries that bears on tokens. Values are raw bytes as they came.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Presented<'a> {
     /// Every `Authorization` field.
     pub authorization: &'a [&'a [u8]],
@@ -43,7 +43,7 @@ pub struct WrittenFrom<'a> {
 ///
 /// # Errors
 /// The place that holds a token holds it in the wrong form, twice, or from a wrong origin.
-pub fn find<'a>(presented: &Presented<'a>) -> Result<Option<&'a [u8]>, TokenError> {
+pub(super) fn find<'a>(presented: &Presented<'a>) -> Result<Option<&'a [u8]>, TokenError> {
     match presented.authorization {
         [] => {}
         [value] => return bearer(value).map(Some),

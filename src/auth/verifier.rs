@@ -4,10 +4,12 @@
 //! and never show in `Debug`.
 
 use super::Denied;
+use super::Presented;
 use super::TokenError;
 use super::claims::Claims;
 use super::claims::Grant;
 use super::claims::Side;
+use super::place::find;
 use crate::base::redact::Secret;
 use crate::config::Hub;
 use jsonwebtoken::Algorithm;
@@ -79,28 +81,29 @@ impl Verifier {
         self.subscriber.is_some() || self.anonymous
     }
 
-    /// What the bearer of `token` may publish at `unix_millis`.
+    /// What a publisher may publish at `unix_millis`.
     ///
     /// # Errors
     /// A token is needed and missing or bad, or nobody may publish.
-    pub fn publisher(&self, token: Option<&[u8]>, unix_millis: u64) -> Result<Grant, Denied> {
+    pub fn publisher(&self, from: &Presented<'_>, unix_millis: u64) -> Result<Grant, Denied> {
         let Some(key) = &self.publisher else {
             return if self.is_open() { Ok(Grant::all()) } else { Err(Denied::Off) };
         };
-        let claims = self.check(token.ok_or(Denied::Missing)?, key)?;
+        let claims = self.check(find(from)?.ok_or(Denied::Missing)?, key)?;
         claims.until(unix_millis)?;
         Ok(claims.grant(Side::Publish)?)
     }
 
-    /// What the bearer of `token` may read at `unix_millis`.
+    /// What a subscriber may read at `unix_millis`.
     ///
     /// # Errors
     /// A token is bad, or missing where anonymous reading is off, or nobody may subscribe.
-    pub fn subscriber(&self, token: Option<&[u8]>, unix_millis: u64) -> Result<Reader, Denied> {
+    pub fn subscriber(&self, from: &Presented<'_>, unix_millis: u64) -> Result<Reader, Denied> {
         if !self.takes_subscribers() {
             return Err(Denied::Off);
         }
-        let (Some(key), Some(token)) = (&self.subscriber, token) else {
+        let Some(key) = &self.subscriber else { return Ok(Reader::default()) };
+        let Some(token) = find(from)? else {
             return if self.anonymous { Ok(Reader::default()) } else { Err(Denied::Missing) };
         };
         let claims = self.check(token, key)?;
@@ -150,8 +153,18 @@ mod tests {
         Verifier::new(&hub(Some(KEY), Some(KEY), true))
     }
 
+    fn publish_with(verifier: &Verifier, token: &str) -> Result<Grant, Denied> {
+        let query: &[&[u8]] = &[token.as_bytes()];
+        verifier.publisher(&Presented { query, ..Presented::default() }, NOW)
+    }
+
+    fn read_with(verifier: &Verifier, token: &str) -> Result<Reader, Denied> {
+        let query: &[&[u8]] = &[token.as_bytes()];
+        verifier.subscriber(&Presented { query, ..Presented::default() }, NOW)
+    }
+
     fn publish(claims: &serde_json::Value) -> Result<Grant, Denied> {
-        verifier().publisher(Some(sign(KEY, claims).as_bytes()), NOW)
+        publish_with(&verifier(), &sign(KEY, claims))
     }
 
     #[test]
@@ -159,7 +172,7 @@ mod tests {
         let claims = json!({"mercure": {"publish": ["a", "b"], "subscribe": ["*"]}, "exp": 1.9e9});
         let grant = publish(&claims).unwrap();
         assert!(grant.covers("a") && grant.covers("b") && !grant.covers("c"));
-        let reader = verifier().subscriber(Some(sign(KEY, &claims).as_bytes()), NOW).unwrap();
+        let reader = read_with(&verifier(), &sign(KEY, &claims)).unwrap();
         assert!(reader.grant.is_all());
         assert_eq!(reader.until_unix_millis, Some(1_900_000_000_000));
     }
@@ -200,7 +213,7 @@ mod tests {
     #[test]
     fn bad_tokens_by_cause() {
         let good = sign(KEY, &json!({"mercure": {"publish": ["*"]}}));
-        let check = |token: &str| verifier().publisher(Some(token.as_bytes()), NOW);
+        let check = |token: &str| publish_with(&verifier(), token);
         let denied = |cause| Err(Denied::Token(cause));
         assert!(check(&good).is_ok());
         assert_eq!(check(&sign("other", &json!({}))), denied(TokenError::Signature));
@@ -217,7 +230,7 @@ mod tests {
         assert_eq!(check(&sign(KEY, &json!({"mercure": 1}))), denied(TokenError::Claims));
         let shape = json!({"mercure": {"publish": [1]}});
         assert_eq!(check(&sign(KEY, &shape)), denied(TokenError::Claims));
-        assert_eq!(verifier().publisher(None, NOW), Err(Denied::Missing));
+        assert_eq!(verifier().publisher(&Presented::default(), NOW), Err(Denied::Missing));
     }
 
     #[test]
@@ -226,7 +239,7 @@ mod tests {
         header.crit = Some(vec!["x".into()]);
         let key = jsonwebtoken::EncodingKey::from_secret(KEY.as_bytes());
         let token = jsonwebtoken::encode(&header, &json!({}), &key).unwrap();
-        let denied = verifier().publisher(Some(token.as_bytes()), NOW);
+        let denied = publish_with(&verifier(), &token);
         assert_eq!(denied, Err(Denied::Token(TokenError::Extension)));
     }
 
@@ -240,14 +253,14 @@ mod tests {
     #[test]
     fn sides_without_a_key() {
         let open = Verifier::new(&hub(None, None, true));
-        assert!(open.is_open() && open.publisher(Some(b"anything"), NOW).unwrap().is_all());
-        assert_eq!(open.subscriber(Some(b"anything"), NOW), Ok(Reader::default()));
+        assert!(open.is_open() && publish_with(&open, "anything").unwrap().is_all());
+        assert_eq!(read_with(&open, "anything"), Ok(Reader::default()));
         let half = Verifier::new(&hub(None, Some(KEY), false));
         assert!(!half.takes_publishes() && half.takes_subscribers());
-        assert_eq!(half.publisher(None, NOW), Err(Denied::Off));
-        assert_eq!(half.subscriber(None, NOW), Err(Denied::Missing));
+        assert_eq!(half.publisher(&Presented::default(), NOW), Err(Denied::Off));
+        assert_eq!(half.subscriber(&Presented::default(), NOW), Err(Denied::Missing));
         let half = Verifier::new(&hub(Some(KEY), None, false));
-        assert_eq!(half.subscriber(None, NOW), Err(Denied::Off));
+        assert_eq!(half.subscriber(&Presented::default(), NOW), Err(Denied::Off));
     }
 
     #[test]

@@ -71,7 +71,11 @@ impl Publish {
     ///
     /// # Errors
     /// By cause, in order: UTF-8, topic present, count, length, retry.
-    pub fn parse(content_type: Option<&[u8]>, body: &[u8], hub: &Hub) -> Result<Self, PublishError> {
+    pub fn parse(
+        content_type: Option<&[u8]>,
+        body: &[u8],
+        hub: &Hub,
+    ) -> Result<Self, PublishError> {
         if !content_type.is_some_and(is_form) {
             return Err(PublishError::NoTopic);
         }
