@@ -6,7 +6,7 @@
 //!
 //! | timer | runs | when it ends |
 //! |---|---|---|
-//! | head | from accept, or a later request's first byte, to its end | 408, or nothing if no byte came |
+//! | head | from accept, or the first byte of a later request | 408, or nothing if no byte came |
 //! | body | between two reads of a body | 408 |
 //! | keep-alive | from an answer to the next request's first byte | close |
 //!
