@@ -61,7 +61,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["cli"]),
     ("httparse", &["http"]),
     ("io_uring", &["io"]),
-    ("jsonwebtoken", &["auth"]),
+    ("jsonwebtoken", &["auth", "cli"]),
     ("libc", &["io"]),
     ("memchr", &["*"]),
     ("mimalloc", &["main"]),
