@@ -47,7 +47,7 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// The first step that failed.
-pub fn run<D: Driver>(driver: &mut D) -> Result<(), Failure> {
+pub fn run<D: Driver + ?Sized>(driver: &mut D) -> Result<(), Failure> {
     let broken = |error: io::Error| Failure {
         step: 0,
         expected: "a loopback connection",
@@ -65,7 +65,11 @@ pub fn run<D: Driver>(driver: &mut D) -> Result<(), Failure> {
 }
 
 /// Steps 1 to 4: silence, one short, silence until full, and every byte accounted for.
-fn account<D: Driver>(driver: &mut D, socket: Socket, mut peer: TcpStream) -> Result<(), Failure> {
+fn account<D: Driver + ?Sized>(
+    driver: &mut D,
+    socket: Socket,
+    mut peer: TcpStream,
+) -> Result<(), Failure> {
     let small = vec![b'.'; SMALL];
     let large = vec![b'#'; LARGE];
     let step = |step, expected| move |got: String| Failure { step, expected, got };
@@ -118,7 +122,7 @@ fn account<D: Driver>(driver: &mut D, socket: Socket, mut peer: TcpStream) -> Re
 }
 
 /// Step 5: a dead peer is an error, soon.
-fn gone<D: Driver>(driver: &mut D, socket: Socket) -> Result<(), Failure> {
+fn gone<D: Driver + ?Sized>(driver: &mut D, socket: Socket) -> Result<(), Failure> {
     let fail = |got: String| Failure { step: 5, expected: "EPIPE or ECONNRESET", got };
     let small = vec![b'.'; SMALL];
     let mut ready = Vec::new();
@@ -137,7 +141,11 @@ fn gone<D: Driver>(driver: &mut D, socket: Socket) -> Result<(), Failure> {
 }
 
 /// Flushes one range; what fell short, if anything.
-fn one<D: Driver>(driver: &mut D, socket: Socket, bytes: &[u8]) -> io::Result<Option<Short>> {
+fn one<D: Driver + ?Sized>(
+    driver: &mut D,
+    socket: Socket,
+    bytes: &[u8],
+) -> io::Result<Option<Short>> {
     let shorts = driver.flush(&[Outgoing { socket, bytes }])?;
     match shorts {
         [] => Ok(None),
