@@ -1,0 +1,413 @@
+//! The simulated driver: the contract of [`crate::io`] over a world, nasty inside it.
+//!
+//! What it does within the contract: sends fall short at any byte or take nothing, connections
+//! fail at any send and in the middle of a flush, input comes in pieces, readiness comes late and
+//! in parts, turns end early with nothing, accepts come in storms and fail, descriptors are reused
+//! at once. What it does not forgive: two sends for one socket in a flush, empty ranges, a socket
+//! that is not open, a send after `finish`.
+//!
+//! Invariants: as in [`crate::io`]. A bug planted by a canary breaks them, on purpose.
+
+use super::faults::Canary;
+use super::link::HANGUP;
+use super::link::READ;
+use super::link::WRITE;
+use super::net::Net;
+use super::verdict::Law;
+use super::world::World;
+use crate::base::sync::Arc;
+use crate::base::sync::atomic::AtomicBool;
+use crate::base::sync::atomic::AtomicU64;
+use crate::base::sync::atomic::Ordering::SeqCst;
+use crate::io::Driver;
+use crate::io::Interest;
+use crate::io::Outgoing;
+use crate::io::Ready;
+use crate::io::Recv;
+use crate::io::Short;
+use crate::io::Socket;
+use crate::io::Token;
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+/// One in so many is hit by a planted bug.
+const CANARY_ONE_IN: u64 = 4;
+
+/// Wakes one port's worker; the simulated counterpart of the eventfd.
+#[derive(Clone, Debug)]
+pub struct SimWaker {
+    flag: Arc<AtomicBool>,
+    loses: bool,
+    wakes: Arc<AtomicU64>,
+}
+
+impl SimWaker {
+    /// Ends the worker's sleep; a planted bug may lose it.
+    pub fn wake(&self) {
+        if self.loses && self.wakes.fetch_add(1, SeqCst).is_multiple_of(CANARY_ONE_IN) {
+            return;
+        }
+        self.flag.store(true, SeqCst);
+    }
+}
+
+/// One worker's driver.
+#[derive(Debug)]
+pub struct SimDriver {
+    world: World,
+    port: usize,
+    shorts: Vec<Short>,
+}
+
+impl SimDriver {
+    /// A driver with a port of its own, and its waker. All ports must be there before the start.
+    #[must_use]
+    pub fn new(world: &World) -> (Self, SimWaker, usize) {
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut scene = world.lock();
+        let port = scene.net.add_port(Arc::clone(&flag));
+        let loses = scene.net.canary == Some(Canary::LostWake);
+        let waker = SimWaker { flag, loses, wakes: Arc::default() };
+        drop(scene);
+        (Self { world: world.clone(), port, shorts: Vec::new() }, waker, port)
+    }
+
+    fn with<R>(
+        &self,
+        socket: Socket,
+        what: &str,
+        act: impl FnOnce(&mut Net, usize) -> R,
+    ) -> Option<R> {
+        let net = &mut self.world.lock().net;
+        net.link_of(self.port, socket, what).map(|id| act(net, id))
+    }
+}
+
+impl Driver for SimDriver {
+    fn flush(&mut self, sends: &[Outgoing<'_>]) -> io::Result<&[Short]> {
+        self.shorts.clear();
+        let net = &mut self.world.lock().net;
+        net.charge(sends.len());
+        let mut seen = BTreeSet::new();
+        for (index, send) in sends.iter().enumerate() {
+            if send.bytes.is_empty() {
+                net.verdict.fail(Law::Contract, format!("an empty range for {:?}", send.socket));
+            }
+            if !seen.insert(send.socket.0) {
+                let what = format!("two sends for {:?} in one flush", send.socket);
+                net.verdict.fail(Law::Contract, what);
+            }
+            if net.chance.one_in(net.faults.hangup_in_flush) {
+                net.break_any(self.port);
+            }
+            let Some(id) = net.link_of(self.port, send.socket, "a send") else { continue };
+            let sent = net.server_send(id, send.bytes);
+            if sent == Ok(send.bytes.len()) {
+                continue;
+            }
+            let silent = net.canary == Some(Canary::SilentShort) && sent.is_ok();
+            if silent && net.chance.one_in(CANARY_ONE_IN) {
+                continue;
+            }
+            self.shorts.push(Short { index, sent });
+        }
+        Ok(&self.shorts)
+    }
+
+    fn recv(&mut self, socket: Socket, into: &mut [u8]) -> Recv {
+        if into.is_empty() {
+            self.world.lock().net.verdict.fail(Law::Contract, "a recv into nothing");
+        }
+        self.with(socket, "a recv", |net, id| net.server_recv(id, into)).unwrap_or(Recv::Empty)
+    }
+
+    fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
+        let bit = match interest {
+            Interest::Hangup => HANGUP,
+            Interest::Read => READ,
+            Interest::Write => WRITE,
+        };
+        self.with(socket, "a watch", |net, id| {
+            let forgets = net.canary == Some(Canary::LostWatch) && bit == WRITE;
+            if forgets && net.chance.one_in(CANARY_ONE_IN) {
+                return;
+            }
+            net.arm(id, token, bit);
+        });
+    }
+
+    fn finish(&mut self, socket: Socket) {
+        self.with(socket, "a finish", Net::server_finish);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        self.with(socket, "a close", Net::server_close);
+    }
+
+    fn accept(&mut self, on: bool) {
+        self.world.lock().net.accept(self.port, on);
+    }
+
+    fn stop_listening(&mut self) {
+        self.world.lock().net.stop_listening(self.port);
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
+        let until = wait.map(|wait| self.world.lock().net.now().after(wait));
+        match self.world.sleep(self.port, until) {
+            Some(mut scene) => {
+                scene.net.report(self.port, out);
+                Ok(())
+            }
+            None => Err(io::Error::other("the world is over")),
+        }
+    }
+
+    fn watch_cost(&self) -> usize {
+        0
+    }
+
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::map::Hasher;
+    use crate::base::phase::PhaseFlag;
+    use crate::base::time::Moment;
+    use crate::log::Channel;
+    use crate::log::Limits;
+    use crate::sim::book::Book;
+    use crate::sim::cast;
+    use crate::sim::faults::Faults;
+    use crate::sim::link::PeerRead;
+    use crate::sim::net::LinkId;
+    use crate::sim::peers::Peer;
+    use crate::sim::script::Ending;
+    use crate::sim::script::Plan;
+    use crate::sim::script::Script;
+    use crate::sim::verdict::Failure;
+
+    /// Sends the numbers from 0 on and wants them back, then shuts its side and wants the end.
+    #[derive(Debug)]
+    struct Echoed {
+        link: Option<LinkId>,
+        sent: usize,
+        got: Vec<u8>,
+        total: usize,
+        done: bool,
+    }
+
+    impl Peer for Echoed {
+        fn step(&mut self, me: usize, net: &mut Net, _: &mut Book) -> Option<Moment> {
+            let Some(link) = self.link else {
+                self.link = net.connect(me);
+                return Some(net.now());
+            };
+            if self.sent < self.total {
+                let byte = u8::try_from(self.sent % 251).unwrap();
+                net.send(link, &[byte]);
+                self.sent += 1;
+                if self.sent == self.total {
+                    net.shut(link);
+                }
+            }
+            match net.read(link, 7, &mut self.got) {
+                PeerRead::End | PeerRead::Reset => self.done = true,
+                PeerRead::Empty if self.sent == self.total => return None,
+                _ => {}
+            }
+            if self.done && self.got.iter().enumerate().any(|(n, b)| n % 251 != usize::from(*b)) {
+                net.verdict.fail(Law::Delivery, "other bytes came back");
+            }
+            if self.done && self.got.len() != self.total {
+                let what = format!("{} of {} bytes came back", self.got.len(), self.total);
+                net.verdict.fail(Law::Delivery, what);
+            }
+            (!self.done).then(|| net.now().after(Duration::from_micros(100)))
+        }
+
+        fn owed(&self, _: &Net, _: &Book) -> Option<(LinkId, String)> {
+            None
+        }
+
+        fn unsettled(&self, _: &Book) -> Option<String> {
+            (!self.done).then(|| format!("{} bytes came back", self.got.len()))
+        }
+
+        fn is_gone(&self) -> bool {
+            self.done
+        }
+    }
+
+    fn world(seed: u64, faults: Faults, canary: Option<Canary>, peers: usize) -> World {
+        let limits =
+            Limits { events_max: 10, bytes_max: 1000, age_max_millis: 0, backlog_bytes_max: 1000 };
+        let channel = Arc::new(Channel::new(limits, 1, Hasher::new(seed)));
+        let plan = Plan {
+            work: Duration::from_millis(300),
+            heal: true,
+            settle: Duration::from_secs(5),
+            ending: Ending::Leave,
+            end: Duration::from_secs(5),
+        };
+        let mut net = Net::new(seed, faults);
+        net.canary = canary;
+        net.set_windows(1, 40);
+        let script = Script::new(plan, Arc::new(PhaseFlag::new()), net.now());
+        let world = World::new(net, Book::new(channel), script);
+        for _ in 0..peers {
+            let echoed = Echoed { link: None, sent: 0, got: Vec::new(), total: 200, done: false };
+            world.add_peer(Box::new(echoed), Duration::ZERO);
+        }
+        world
+    }
+
+    /// A server that sends back what it reads; written against the contract alone.
+    fn echo(driver: &mut SimDriver) {
+        let mut held: std::collections::BTreeMap<i32, (Vec<u8>, bool)> = Default::default();
+        let mut ready = Vec::new();
+        driver.accept(true);
+        while driver.turn(Some(Duration::from_millis(200)), &mut ready).is_ok() {
+            driver.accept(true);
+            for ready in ready.drain(..) {
+                match ready {
+                    Ready::Accepted { socket, .. } => {
+                        held.insert(socket.0, (Vec::new(), false));
+                        driver.watch(socket, Token(socket.0 as u64), Interest::Read);
+                    }
+                    Ready::Watched { token, readable, .. } => {
+                        let socket = Socket(token.0 as i32);
+                        let (bytes, end) = held.get_mut(&socket.0).unwrap();
+                        while readable {
+                            let mut buffer = [0; 16];
+                            match driver.recv(socket, &mut buffer) {
+                                Recv::Bytes(n) => bytes.extend(&buffer[..n]),
+                                Recv::Empty => break,
+                                Recv::End | Recv::Failed(_) => {
+                                    *end = true;
+                                    break;
+                                }
+                            }
+                        }
+                        if readable && !*end {
+                            driver.watch(socket, token, Interest::Read);
+                        }
+                    }
+                    Ready::AcceptFailed { .. } | Ready::Woken => {}
+                }
+            }
+            let all: Vec<(i32, Vec<u8>)> = held
+                .iter()
+                .filter(|(_, (bytes, _))| !bytes.is_empty())
+                .map(|(fd, (bytes, _))| (*fd, bytes.clone()))
+                .collect();
+            let sends: Vec<_> =
+                all.iter().map(|(fd, b)| Outgoing { socket: Socket(*fd), bytes: b }).collect();
+            let shorts = driver.flush(&sends).unwrap().to_vec();
+            for (index, (fd, bytes)) in all.iter().enumerate() {
+                let short = shorts.iter().find(|short| short.index == index);
+                let (rest, end) = held.get_mut(fd).unwrap();
+                match short.map_or(Ok(bytes.len()), |short| short.sent) {
+                    Ok(sent) => drop(rest.drain(..sent)),
+                    Err(_) => (*rest, *end) = (Vec::new(), true),
+                }
+                if !rest.is_empty() {
+                    driver.watch(Socket(*fd), Token(*fd as u64), Interest::Write);
+                }
+            }
+            held.retain(|fd, (rest, end)| {
+                let over = *end && rest.is_empty();
+                if over {
+                    driver.close(Socket(*fd));
+                }
+                !over
+            });
+            if driver.world.lock().script.is_closed() {
+                return;
+            }
+        }
+    }
+
+    fn play(
+        world: &World,
+        act: impl Fn(&mut SimDriver) + Send + Clone + 'static,
+    ) -> Option<Failure> {
+        let (mut driver, _, port) = SimDriver::new(world);
+        let part = move |world: &World| {
+            let _seat = world.enter(port, None);
+            act(&mut driver);
+        };
+        cast::play(world, vec![Box::new(part)])
+    }
+
+    #[test]
+    fn an_honest_server_passes_under_all_faults_that_end_no_connection() {
+        for seed in 0..40 {
+            let world = world(seed, Faults::gentle(), None, 5);
+            assert_eq!(play(&world, echo), None, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_a_run() {
+        let steps = |seed| {
+            let world = world(seed, Faults::gentle(), None, 5);
+            assert_eq!(play(&world, echo), None);
+            let scene = world.lock();
+            (scene.net.verdict.step, scene.net.now(), scene.net.chance.clone().next())
+        };
+        assert_eq!(steps(7), steps(7));
+        assert_ne!(steps(7), steps(8));
+    }
+
+    #[test]
+    fn a_silent_short_send_is_found() {
+        let failed = (0..10).any(|seed| {
+            let world = world(seed, Faults::gentle(), Some(Canary::SilentShort), 3);
+            play(&world, echo).is_some_and(|failure| failure.law == Law::Delivery)
+        });
+        assert!(failed);
+    }
+
+    /// Accepts one connection and does something to it that the contract forbids.
+    fn breaks(act: impl Fn(&mut SimDriver, Socket) + Send + Clone + 'static) -> Law {
+        let world = world(1, Faults::healed(), None, 1);
+        let failure = play(&world, move |driver| {
+            let mut ready = Vec::new();
+            driver.accept(true);
+            while driver.turn(None, &mut ready).is_ok() {
+                for ready in ready.drain(..) {
+                    if let Ready::Accepted { socket, .. } = ready {
+                        act(driver, socket);
+                    }
+                }
+            }
+        });
+        failure.unwrap().law
+    }
+
+    #[test]
+    fn broken_contracts_are_found() {
+        let send = |driver: &mut SimDriver, socket, bytes: &[u8], times: usize| {
+            let sends = vec![Outgoing { socket, bytes }; times];
+            driver.flush(&sends).unwrap();
+        };
+        assert_eq!(breaks(move |d, s| send(d, s, b"x", 2)), Law::Contract);
+        assert_eq!(breaks(move |d, s| send(d, s, b"", 1)), Law::Contract);
+        assert_eq!(breaks(move |d, s| [d.finish(s), send(d, s, b"x", 1)][1]), Law::Contract);
+        assert_eq!(breaks(move |d, s| [d.close(s), send(d, s, b"x", 1)][1]), Law::Contract);
+        assert_eq!(breaks(|d, s| [d.close(s), d.close(s)][1]), Law::Contract);
+        assert_eq!(breaks(|d, s| [d.close(s), d.finish(s)][1]), Law::Contract);
+        let read = |d: &mut SimDriver, s, into: &mut [u8]| drop(d.recv(s, into));
+        assert_eq!(breaks(move |d, s| [d.close(s), read(d, s, &mut [0])][1]), Law::Contract);
+        assert_eq!(breaks(move |d, s| read(d, s, &mut [])), Law::Contract);
+        let watch = |d: &mut SimDriver, s| d.watch(s, Token(1), Interest::Read);
+        assert_eq!(breaks(move |d, s| [d.close(s), watch(d, s)][1]), Law::Contract);
+        assert_eq!(breaks(|_, _| panic!("a bug")), Law::Crash);
+    }
+}
