@@ -90,7 +90,6 @@ const BANNED: &[(&str, &str)] = &[
     ("<<<<<<<", "finish the merge"),
     (">>>>>>>", "finish the merge"),
     ("Ctx", "name what it holds"),
-    ("fn get_", "a noun needs no `get_`"),
     ("/home/", "no path of one machine"),
     ("/root/", "no path of one machine"),
 ];
