@@ -1,4 +1,5 @@
 //! Child processes with deadlines: none outlives its test, and each tells what it printed.
+#![allow(dead_code, reason = "until the tests against the real server are there")]
 
 use std::io::Read;
 use std::io::Write;
@@ -64,7 +65,7 @@ impl Pipe {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    fn to_the_end(&mut self) -> String {
+    fn rest(&mut self) -> String {
         self.seen.extend(self.lines.iter().flatten());
         String::from_utf8_lossy(&self.seen).into_owned()
     }
@@ -132,7 +133,7 @@ impl Process {
     #[track_caller]
     pub(crate) fn outcome(mut self) -> Outcome {
         let status = until("the end of a process", || self.child.try_wait().unwrap());
-        let (out, err) = (self.out.to_the_end(), self.err.to_the_end());
+        let (out, err) = (self.out.rest(), self.err.rest());
         Outcome { code: status.code(), out, err }
     }
 }
