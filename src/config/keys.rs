@@ -248,8 +248,7 @@ pub static KEYS: &[Key] = &[
     key(
         "hub.subscriber_key",
         Kind::Secret,
-        "HS256 key of subscribers' tokens. Without one nobody receives private events, unless the \
-         hub has no key at all.",
+        "HS256 key of subscribers' tokens. Without one nobody receives private events.",
         |c| &mut c.hub.subscriber_key,
     ),
     key("hub.subscriber_key_file", Kind::Secret, "The same, from a file.", |c| {
