@@ -15,12 +15,15 @@
 mod claims;
 mod origins;
 mod place;
+mod sign;
 mod verifier;
 
 pub use claims::Grant;
 pub use origins::Origins;
 pub use place::Presented;
 pub use place::WrittenFrom;
+pub use sign::SignError;
+pub use sign::sign;
 pub use verifier::Reader;
 pub use verifier::Verifier;
 

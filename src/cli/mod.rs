@@ -6,10 +6,14 @@
 //!
 //! Invariants: what a program may want to read goes to stdout, what only people read to stderr.
 
+pub mod bench;
 pub mod check;
+mod client;
 pub mod failure;
 pub mod host;
+pub mod publish;
 pub mod settings;
+pub mod subscribe;
 pub mod tune;
 
 use clap::Parser;
@@ -27,8 +31,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Load an event-stream server and report what it delivers, when, and at what cost
+    Bench(Box<bench::BenchArgs>),
     /// Validate a configuration; print what is in effect and the memory budget
     Check(check::Args),
+    /// Publish one event to a hub and print its id
+    Publish(publish::PublishArgs),
+    /// Print the events of a stream; connect again and resume when it ends
+    Subscribe(subscribe::SubscribeArgs),
     /// Read this host and say what falls short of what the server wants; changes nothing
     Tune(tune::Args),
 }
@@ -48,7 +58,10 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
+        Command::Bench(args) => bench::run(&args).map_err(|e| Failure::runtime(&*e)),
         Command::Check(args) => check::run(&args),
+        Command::Publish(args) => publish::run(&args),
+        Command::Subscribe(args) => subscribe::run(&args),
         Command::Tune(args) => tune::run(&args),
     };
     done.unwrap_or_else(|failure| failure.report())
