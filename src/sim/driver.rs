@@ -267,6 +267,10 @@ mod tests {
         world
     }
 
+    fn token(socket: Socket) -> Token {
+        Token(u64::try_from(socket.0).unwrap())
+    }
+
     /// A server that sends back what it reads; written against the contract alone.
     fn echo(driver: &mut SimDriver) {
         let mut held: std::collections::BTreeMap<i32, (Vec<u8>, bool)> = Default::default();
@@ -278,12 +282,15 @@ mod tests {
                 match ready {
                     Ready::Accepted { socket, .. } => {
                         held.insert(socket.0, (Vec::new(), false));
-                        driver.watch(socket, Token(socket.0 as u64), Interest::Read);
+                        driver.watch(socket, token(socket), Interest::Read);
                     }
                     Ready::Watched { token, readable, .. } => {
-                        let socket = Socket(token.0 as i32);
+                        let socket = Socket(i32::try_from(token.0).unwrap());
                         let (bytes, end) = held.get_mut(&socket.0).unwrap();
-                        while readable {
+                        loop {
+                            if !readable {
+                                break;
+                            }
                             let mut buffer = [0; 16];
                             match driver.recv(socket, &mut buffer) {
                                 Recv::Bytes(n) => bytes.extend(&buffer[..n]),
@@ -317,7 +324,7 @@ mod tests {
                     Err(_) => (*rest, *end) = (Vec::new(), true),
                 }
                 if !rest.is_empty() {
-                    driver.watch(Socket(*fd), Token(*fd as u64), Interest::Write);
+                    driver.watch(Socket(*fd), token(Socket(*fd)), Interest::Write);
                 }
             }
             held.retain(|fd, (rest, end)| {
@@ -403,7 +410,9 @@ mod tests {
         assert_eq!(breaks(move |d, s| [d.close(s), send(d, s, b"x", 1)][1]), Law::Contract);
         assert_eq!(breaks(|d, s| [d.close(s), d.close(s)][1]), Law::Contract);
         assert_eq!(breaks(|d, s| [d.close(s), d.finish(s)][1]), Law::Contract);
-        let read = |d: &mut SimDriver, s, into: &mut [u8]| drop(d.recv(s, into));
+        let read = |d: &mut SimDriver, s, into: &mut [u8]| {
+            d.recv(s, into);
+        };
         assert_eq!(breaks(move |d, s| [d.close(s), read(d, s, &mut [0])][1]), Law::Contract);
         assert_eq!(breaks(move |d, s| read(d, s, &mut [])), Law::Contract);
         let watch = |d: &mut SimDriver, s| d.watch(s, Token(1), Interest::Read);
