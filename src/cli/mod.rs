@@ -6,6 +6,7 @@
 //!
 //! Invariants: what a program may want to read goes to stdout, what only people read to stderr.
 
+pub mod bench;
 pub mod check;
 mod client;
 pub mod failure;
@@ -30,6 +31,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Load an event-stream server and report what it delivers, when, and at what cost
+    Bench(Box<bench::BenchArgs>),
     /// Validate a configuration; print what is in effect and the memory budget
     Check(check::Args),
     /// Publish one event to a hub and print its id
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
+        Command::Bench(args) => bench::run(&args).map_err(|e| Failure::runtime(&*e)),
         Command::Check(args) => check::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Subscribe(args) => subscribe::run(&args),
