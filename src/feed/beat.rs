@@ -56,7 +56,9 @@ impl Fanout {
                 if silent >= beat.write_timeout {
                     self.drop_client(slot, Dropped::WriteTimeout);
                 }
-            } else if silent >= beat.heartbeat_of(slot) && client.place(self.tail_of(slot)) == Place::Idle {
+            } else if silent >= beat.heartbeat_of(slot)
+                && client.place(self.tail_of(slot)) == Place::Idle
+            {
                 comments += 1;
                 self.comment(slot);
             }
