@@ -71,7 +71,7 @@ fn a_wrong_configuration_gives_every_error_and_code_2() {
     let folder = Folder::new("wrong");
     let text = "listen = \"0.0.0.0:80\"\n[hub]\nheartbeat = 15\nhistory_event_max = 5\n";
     let file = folder.write("tidegate.toml", text);
-    for command in ["check", "tune"] {
+    for command in ["serve", "check", "tune"] {
         let output = tidegate(&[command, "--config", &file, "--workers", "0"]);
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(out(&output), "");
@@ -113,7 +113,7 @@ fn usage_errors_have_code_2_and_help_has_0() {
     assert!(err(&missing).contains("because: ") && err(&missing).contains("remedy: "));
     let help = tidegate(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["check", "tune"] {
+    for command in ["serve", "check", "publish", "subscribe", "bench", "tune"] {
         assert!(out(&help).contains(command));
     }
 }

@@ -38,7 +38,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "session", "worker", "control",
         ],
     ),
-    ("cli", &["base", "io", "http", "sse", "config", "metrics", "server"]),
+    ("cli", &["base", "io", "http", "sse", "config", "metrics", "auth", "server"]),
     (
         "sim",
         &[
@@ -61,7 +61,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["cli"]),
     ("httparse", &["http"]),
     ("io_uring", &["io"]),
-    ("jsonwebtoken", &["auth", "cli"]),
+    ("jsonwebtoken", &["auth"]),
     ("libc", &["io"]),
     ("memchr", &["*"]),
     ("mimalloc", &["main"]),
