@@ -145,6 +145,10 @@ impl Driver for SimDriver {
         self.with(socket, "a close", Net::server_close);
     }
 
+    fn reset(&mut self, socket: Socket) {
+        self.with(socket, "a reset", Net::server_reset);
+    }
+
     fn accept(&mut self, on: bool) {
         self.world.lock().net.accept(self.port, on);
     }

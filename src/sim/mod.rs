@@ -1,15 +1,15 @@
 //! Simulation: whole workers on other ground, for tests only. Nothing in the server uses it.
 //!
 //! ```text
-//!   worker threads ──▶ driver ──▶ world (one lock, one baton) ◀── script: chaos, settle, ending
+//!   worker threads ──▶ driver ──▶ world (one lock, one baton) ◀── script: work, settle, ending
 //!                                  ├─ net    links, ports, faults, virtual time
 //!                                  ├─ peers  publishers and subscribers over the links
 //!                                  └─ book   what the channel holds; checkers judge against it
 //! ```
 //!
 //! A worker runs on a thread of its own, but only the thread that holds the baton runs: it is
-//! handed on inside `Driver::turn`, at a point that chance picks. So a worker really sleeps while
-//! others run, `park` and `ring` meet as in production, and still one seed decides everything.
+//! handed on inside `Driver::turn`, to whom chance picks. So a worker really sleeps while others
+//! run, `park` and `ring` meet as in production, and still one seed decides everything.
 //!
 //! Invariants:
 //! 1. All chance comes from the world's seed, all time from its clock; no map with an order of its
@@ -28,6 +28,7 @@ pub mod net;
 pub mod peers;
 pub mod place;
 mod port;
+pub mod scenario;
 pub mod script;
 pub mod verdict;
 pub mod world;

@@ -203,7 +203,7 @@ impl Net {
         Recv::Bytes(count)
     }
 
-    /// The server closes; with unread input the peer sees a reset and may lose what it had not read.
+    /// The server closes; with unread input the peer sees a reset and may lose what was sent.
     pub(super) fn server_close(&mut self, id: usize) {
         let now = self.now();
         let later = now.after(self.latency());
@@ -231,6 +231,15 @@ impl Net {
             port.ripe.remove(&id);
         }
         self.poke(peer, now);
+    }
+
+    /// The server resets: what the peer has not read is gone.
+    pub(super) fn server_reset(&mut self, id: usize) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.peer_reset = true;
+            link.down.clear();
+        }
+        self.server_close(id);
     }
 
     fn open(&mut self, id: usize) -> i32 {

@@ -3,7 +3,7 @@
 //! | stage | peers | ends when |
 //! |---|---|---|
 //! | work | publish, subscribe, misbehave | its time is over |
-//! | settle | publish no more; with `heal`, faults are off | all are at the tail (a bound with `heal`) |
+//! | settle | publish no more; with `heal`, faults are off | all are at the tail |
 //! | ending | leave, or are drained | nothing is open and nothing is held |
 //! | closed | | all workers have returned |
 //!

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// A world that has made so many steps does not end by itself.
 const STEPS_MAX: u64 = 400_000;
+/// A page of history: what a worker may hold beyond its limit.
+const PAGE: usize = 256 * 1024;
 /// For so long a worker may sleep although somebody is owed something: it paces itself.
 const GRACE: Duration = Duration::from_millis(5);
 
@@ -39,8 +41,8 @@ pub struct Scene {
     /// The peers; one is taken out while it acts.
     pub peers: Vec<Option<Box<dyn Peer>>>,
     pub(super) script: Script,
-    /// Per worker: its counters and its limit of unsent bytes.
-    gauges: Vec<Option<(Arc<Counters>, usize)>>,
+    /// The workers' counters.
+    gauges: Vec<Option<Arc<Counters>>>,
     holder: Option<usize>,
     over: bool,
 }
@@ -88,15 +90,14 @@ impl World {
         self.hand_on(&mut scene);
     }
 
-    /// A worker's thread begins: returns when it may run. `gauges`: its counters and its limit of
-    /// unsent bytes.
-    pub fn enter(&self, port: usize, gauges: Option<(Arc<Counters>, usize)>) -> Seat {
+    /// A worker's thread begins: returns when it may run.
+    pub fn enter(&self, port: usize, counters: Option<Arc<Counters>>) -> Seat {
         let mut scene = self.lock();
         if scene.gauges.len() <= port {
             scene.gauges.resize_with(port + 1, || None);
         }
         if let Some(slot) = scene.gauges.get_mut(port) {
-            *slot = gauges;
+            *slot = counters;
         }
         let mut scene = self.wait(scene, port);
         scene.rest(port, Rest::Running);
@@ -111,7 +112,6 @@ impl World {
     ) -> Option<MutexGuard<'_, Scene>> {
         let mut scene = self.lock();
         scene.net.charge(5);
-        scene.check_budget(port);
         scene.rest(port, Rest::Asleep(until));
         self.hand_on(&mut scene);
         let mut scene = self.wait(scene, port);
@@ -149,6 +149,16 @@ impl World {
 pub struct Seat {
     world: World,
     port: usize,
+}
+
+impl Seat {
+    /// Unsent bytes are below the limit, give or take one page.
+    pub fn check_budget(&self, unsent: usize, max: usize) {
+        if unsent > max + PAGE {
+            let what = format!("{} holds {unsent} unsent bytes, over its limit {max}", self.port);
+            self.world.lock().net.verdict.fail(Law::Budget, what);
+        }
+    }
 }
 
 impl Drop for Seat {
@@ -282,19 +292,9 @@ impl Scene {
         self.net.clock.reach(next.unwrap_or(now));
     }
 
-    /// Unsent bytes are below the limit, give or take one page.
-    fn check_budget(&mut self, port: usize) {
-        let Some((counters, max)) = self.gauges.get(port).and_then(Option::as_ref) else { return };
-        let unsent = usize::try_from(counters.gauge(Gauge::UnsentBytes)).unwrap_or(0);
-        if unsent > max + 64 * 1024 {
-            let what = format!("worker {port} holds {unsent} unsent bytes, and its limit is {max}");
-            self.net.verdict.fail(Law::Budget, what);
-        }
-    }
-
     /// The sum of a gauge over the workers.
     #[must_use]
     pub fn gauge(&self, gauge: Gauge) -> i64 {
-        self.gauges.iter().flatten().map(|(counters, _)| counters.gauge(gauge)).sum()
+        self.gauges.iter().flatten().map(|counters| counters.gauge(gauge)).sum()
     }
 }

@@ -1,0 +1,44 @@
+//! Planted bugs: the harness must find each of them, or it is broken.
+//!
+//! Invariants: each is found as the law that it breaks, within a few seeds.
+
+use crate::worlds;
+use tidegate::sim::faults::Canary;
+use tidegate::sim::scenario::Scenario;
+use tidegate::sim::verdict::Law;
+
+/// Within so many seeds each planted bug must be found.
+const SEEDS: u64 = 20;
+
+fn is_found(canary: Canary, law: Law, world: fn(u64) -> Scenario) {
+    let found = (0..SEEDS).find_map(|seed| {
+        let outcome = Scenario { canary: Some(canary), ..world(seed) }.play();
+        outcome.failure.filter(|failure| failure.law == law)
+    });
+    assert!(found.is_some(), "{canary:?} was not found in {SEEDS} seeds");
+}
+
+#[test]
+fn a_silent_short_send_is_found() {
+    is_found(Canary::SilentShort, Law::Delivery, worlds::fan_out);
+}
+
+#[test]
+fn a_lost_wake_is_found() {
+    is_found(Canary::LostWake, Law::Wakes, worlds::fan_out);
+}
+
+#[test]
+fn a_lost_watch_is_found() {
+    is_found(Canary::LostWatch, Law::Wakes, worlds::fan_out);
+}
+
+#[test]
+fn a_doubled_event_at_the_seam_is_found() {
+    is_found(Canary::DoubledSeam, Law::Delivery, worlds::resume);
+}
+
+#[test]
+fn a_lost_event_at_the_seam_is_found() {
+    is_found(Canary::LostSeam, Law::Delivery, worlds::resume);
+}
