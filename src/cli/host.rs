@@ -87,7 +87,7 @@ impl Tree {
     #[must_use]
     pub fn facts(&self) -> relations::Host {
         let files = self.limit("Max open files");
-        // The server raises its soft limit to the hard one when it starts.
+        // The hard limit is what holds: the server raises the soft one to it when it starts.
         relations::Host { files_max: files.and_then(|files| files.hard), cpus: self.cpus() }
     }
 

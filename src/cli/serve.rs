@@ -48,7 +48,7 @@ fn start(loaded: Loaded) -> Result<ExitCode, Failure> {
             loaded.config.listen
         );
     }
-    server::run(loaded.config).map_err(|error| Failure::runtime(&error))?;
+    server::run(loaded.config, &loaded.host).map_err(|error| Failure::runtime(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 
