@@ -22,8 +22,8 @@ fn data_keeps_its_three_parts() {
     }
 }
 
-/// A turn leaves answers in the kernel because the queue is full; the shorts of the next flush queue
-/// up behind them, more than fit, and are all found before it returns.
+/// A turn leaves answers in the kernel because the queue is full; the shorts of the next flush
+/// line up behind them, more than fit, and are all found before it returns.
 #[test]
 fn shorts_behind_an_overflow_are_found() {
     const SMALL: u16 = 256;
