@@ -61,9 +61,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.reader = Some(reader);
             self.fanout.start(routed);
         }
-        if wish.after.is_some() {
-            self.recorder.add(Counter::Resumes, 1);
-        }
         let newcomer = Newcomer {
             socket: socket.0,
             tag: key.0,
