@@ -391,7 +391,9 @@ impl Peer for Subscriber {
             State::Awaiting { link, .. } => Some((*link, format!("{name} has no answer"))),
             State::Reading(stream) => {
                 let must = self.place?.must(&self.taste.wish, book)?;
-                Some((stream.link, format!("{name} has not got event {must}")))
+                let (place, wish) = (self.place, &self.taste.wish);
+                let what = format!("{name} has not got event {must}; {place:?}, {wish:?}");
+                Some((stream.link, what))
             }
             _ => None,
         }
