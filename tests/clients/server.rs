@@ -129,9 +129,20 @@ pub(crate) fn ask(
         "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\
          Content-Length: {length}\r\n\r\n{body}"
     )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Ok((status, body.to_owned()))
+    // By its length: not every server heeds `Connection: close`.
+    let mut answer = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&answer);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let whole = length.is_some_and(|(_, digits)| digits.trim().parse() == Ok(body.len()));
+        let count = if whole { 0 } else { stream.read(&mut block)? };
+        if count == 0 {
+            let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+            return Ok((status, body.to_owned()));
+        }
+        answer.extend_from_slice(&block[..count]);
+    }
 }
