@@ -13,6 +13,20 @@
 //!    the kernel has let go of it. `close` never blocks.
 //! 4. `turn` sleeps only if nothing is ready and no wake is pending, and never calls back.
 
+mod calls;
+pub mod choice;
+pub mod epoll;
+pub mod listen;
+#[allow(unsafe_code, reason = "the load generator's epoll and clock; see the module's header")]
+pub mod poller;
+pub mod selftest;
+#[allow(unsafe_code, reason = "system calls that the standard library does not offer")]
+mod sys;
+mod table;
+#[allow(unsafe_code, reason = "sends borrow bytes that the compiler cannot follow into the ring")]
+pub mod uring;
+pub mod waker;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -53,7 +53,9 @@ impl Family {
 
 /// Declares the counters: variant with its label sets, name, help, unit.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $variant:ident $(($($set:ident $field:ident),+))? $name:literal $help:literal $unit:ident;)*) => {
+    ($(
+        $variant:ident $(($($set:ident $field:ident),+))? $name:literal $help:literal $unit:ident;
+    )*) => {
         /// What only ever grows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Counter {
@@ -116,7 +118,7 @@ counters! {
     CatchUpBytes "tidegate_catch_up_bytes_total"
         "Bytes of those pages." Plain;
     Resumes "tidegate_resumes_total"
-        "Subscribes that asked for history." Plain;
+        "Subscribers that asked for history." Plain;
     Gaps(GapReason reason) "tidegate_gaps_total"
         "Gaps announced to clients, by reason." Plain;
     Lagged(LagAction policy) "tidegate_lag_actions_total"

@@ -5,7 +5,11 @@
 
 /// Declares a label: its name in the exposition, and its values.
 macro_rules! label {
-    ($(#[$doc:meta])* $set:ident $name:literal { $($(#[$help:meta])* $variant:ident $text:literal,)* }) => {
+    (
+        $(#[$doc:meta])* $set:ident $name:literal {
+            $($(#[$help:meta])* $variant:ident $text:literal,)*
+        }
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $set { $($(#[$help])* $variant,)* }

@@ -20,7 +20,7 @@ pub struct Process {
     pub workers: usize,
 }
 
-/// The metrics of the process, in the order of [`samples`].
+/// The metrics of the process, in the order of `samples`.
 pub const PROCESS: &[Family] = &[
     info("tidegate_build_info", "The running version; always 1."),
     info("tidegate_io_driver_info", "The driver of the data path, and why; always 1."),

@@ -1,0 +1,124 @@
+//! Blocks: the bytes of a feed, and the pool that their memory comes from.
+//!
+//! Invariants:
+//! 1. Bytes below the feed's tail never change and never move: a block grows within its capacity.
+//! 2. An event lies in one block, whole.
+//! 3. `held` is the sum of the blocks' bytes that are out, shared events included.
+
+use crate::base::sync::Arc;
+use crate::log::Event;
+
+/// Events from this size on are referenced and not copied.
+const SHARED_FROM: usize = 4096;
+/// Capacities of blocks: a feed starts small and takes the next size when one is full.
+const CLASSES: [usize; 4] = [512, 4 * 1024, 32 * 1024, 256 * 1024];
+/// Free bytes kept of each class.
+const KEPT: usize = 1024 * 1024;
+
+/// A run of a feed's bytes.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The feed's offset of its first byte.
+    pub(super) start: u64,
+    /// Clients whose cursor is inside (a cursor at the tail is inside no block).
+    pub(super) refs: u32,
+    body: Body,
+    /// For the policy `latest`: where each event starts, and its number.
+    pub(super) marks: Vec<(u32, u64)>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Own { class: u8, bytes: Vec<u8> },
+    Shared(Arc<Event>),
+}
+
+impl Block {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Own { bytes, .. } => bytes,
+            Body::Shared(event) => &event.wire,
+        }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.bytes().len() as u64
+    }
+
+    /// Copies a small event behind the others, if it fits.
+    pub(super) fn push(&mut self, event: &Event, mark: bool) -> bool {
+        let Body::Own { bytes, .. } = &mut self.body else { return false };
+        let fits =
+            event.wire.len() < SHARED_FROM && event.wire.len() <= bytes.capacity() - bytes.len();
+        if fits {
+            if mark {
+                self.marks.push((u32::try_from(bytes.len()).unwrap_or(u32::MAX), event.seq));
+            }
+            bytes.extend_from_slice(&event.wire);
+        }
+        fits
+    }
+
+    fn class(&self) -> Option<usize> {
+        let Body::Own { class, .. } = &self.body else { return None };
+        Some(usize::from(*class))
+    }
+}
+
+/// Free blocks of each class, and the count of what is out.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    free: [Vec<Vec<u8>>; CLASSES.len()],
+    held: usize,
+}
+
+impl Pool {
+    /// Bytes that are out.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// A block that starts with `event`, of the class after that of `before`.
+    pub(super) fn open(
+        &mut self,
+        start: u64,
+        event: &Arc<Event>,
+        before: Option<&Block>,
+        mark: bool,
+    ) -> Block {
+        let len = event.wire.len();
+        if len >= SHARED_FROM {
+            self.held += len;
+            let marks = if mark { vec![(0, event.seq)] } else { Vec::new() };
+            return Block { start, refs: 0, body: Body::Shared(Arc::clone(event)), marks };
+        }
+        let next = before.and_then(Block::class).map_or(0, |class| class + 1);
+        let fit = CLASSES.iter().position(|size| *size >= len).unwrap_or(CLASSES.len() - 1);
+        let class = next.max(fit).min(CLASSES.len() - 1);
+        let size = CLASSES.get(class).copied().unwrap_or(len);
+        let bytes =
+            self.free.get_mut(class).and_then(Vec::pop).unwrap_or_else(|| Vec::with_capacity(size));
+        self.held += bytes.capacity();
+        let body = Body::Own { class: u8::try_from(class).unwrap_or(0), bytes };
+        let mut block = Block { start, refs: 0, body, marks: Vec::new() };
+        let pushed = block.push(event, mark);
+        debug_assert!(pushed, "the class was chosen to fit");
+        block
+    }
+
+    /// Takes a block back.
+    pub(super) fn close(&mut self, block: Block) {
+        match block.body {
+            Body::Shared(event) => self.held -= event.wire.len(),
+            Body::Own { class, mut bytes } => {
+                self.held -= bytes.capacity();
+                bytes.clear();
+                if let Some(free) = self.free.get_mut(usize::from(class))
+                    && (free.len() + 1) * bytes.capacity() <= KEPT
+                {
+                    free.push(bytes);
+                }
+            }
+        }
+    }
+}

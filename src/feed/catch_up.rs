@@ -1,0 +1,173 @@
+//! Catching up: clients that resume read history in pages, then join their feed at its tail.
+//!
+//! Invariants:
+//! 1. No seam: a page ends at `upto`; the client's next page starts there, and the last one ends
+//!    at `routed`, where the client is attached while no event is half routed.
+//! 2. Clients that resume from about the same place share pages.
+//! 3. What left the history before it was read is announced.
+
+use super::client::{Body, Piece, Stage};
+use super::fanout::{Announce, Fanout, Gap};
+use super::page::Page;
+use crate::base::sync::Arc;
+use crate::log::{self, Channel, Event, Subscription};
+use std::rc::Rc;
+
+/// Pages start at multiples of this, so that clients a few events apart share one.
+const ALIGN: u64 = 64;
+/// Empty stretches of history that one client may pass at once.
+const STRETCHES: usize = 8;
+
+impl Fanout {
+    /// Gives waiting clients their next page or attaches them, up to `budget` clients. Call it
+    /// when no event is half routed; otherwise it does nothing.
+    pub fn catch_up(&mut self, channel: &Channel, mut budget: usize, announce: &dyn Announce) {
+        if self.routing.is_some() {
+            return;
+        }
+        for _ in 0..self.waiting.len() {
+            if budget == 0 || self.pages.held() > self.limits.unsent_bytes_max {
+                return;
+            }
+            let Some(id) = self.waiting.pop_front() else { return };
+            let waits = self.clients.find(id).is_some_and(|c| c.stage == Stage::Waiting);
+            if !waits {
+                continue;
+            }
+            budget -= 1;
+            if let Some(client) = self.clients.at_mut(id.index()) {
+                client.stage = Stage::Catching;
+            }
+            for _ in 0..STRETCHES {
+                if self.step(id.index(), channel, announce) {
+                    break;
+                }
+            }
+            // Into the ready queue, the idle list, or the end of this queue.
+            self.list(id.index());
+        }
+    }
+
+    /// Nobody has caught up for a while: the pages kept for others are dropped.
+    pub fn forget_pages(&mut self) {
+        self.pages.clear();
+    }
+
+    /// One step toward the tail; true when there is something to send, or nothing to do now.
+    fn step(&mut self, index: u32, channel: &Channel, announce: &dyn Announce) -> bool {
+        let Some((_, client)) = self.clients.at(index) else { return true };
+        let Some(extra) = &client.extra else { return true };
+        let (after, newest, feed) = (extra.after, extra.newest, client.feed);
+        if after > self.routed {
+            return true; // It has seen what this worker has not yet read: wait for it.
+        }
+        if after == self.routed {
+            self.attach(index);
+            return true;
+        }
+        let Some(page) = self.page(index, feed, after, newest, channel, announce) else {
+            return true;
+        };
+        let start = page.offset(after);
+        let empty = start == page.bytes().len();
+        let Some(client) = self.clients.at_mut(index) else { return true };
+        let extra = client.extra.get_or_insert_default();
+        extra.after = page.upto;
+        let last = page.upto == self.routed;
+        if !empty {
+            extra.pieces.push_back(Piece { at: 0, sent: start, body: Body::Page(page) });
+        }
+        if last {
+            self.attach(index);
+        }
+        last || !empty
+    }
+
+    /// The page that follows `after`, shared where that is possible.
+    fn page(
+        &mut self,
+        index: u32,
+        feed: u32,
+        after: u64,
+        newest: bool,
+        channel: &Channel,
+        announce: &dyn Announce,
+    ) -> Option<Rc<Page>> {
+        let (handle, found) = self.directory.feeds.at(feed)?;
+        let own = self.wishes.get(&index).cloned();
+        let wish = own.clone().unwrap_or_else(|| Arc::clone(&found.key));
+        if newest {
+            let run = newest_of_each(channel, &wish, after, self.routed);
+            self.tell_missed(index, run.missed, announce);
+            return Some(self.make(after, &run));
+        }
+        if own.is_none()
+            && after != 0
+            && let Some(page) = self.pages.find(handle.pack(), after)
+        {
+            return Some(page);
+        }
+        // For others' sake a page starts a little before, unless the client has grants of its own.
+        let from = if own.is_some() { after } else { after - after % ALIGN };
+        let bytes = self.limits.page_bytes;
+        let mut run = channel.page(&wish, from, self.routed, bytes);
+        let missed = if run.missed || (from < after && run.upto <= after) {
+            // The aligned start is gone, or the page ended before it began: start at the client.
+            run = channel.page(&wish, after, self.routed, bytes);
+            run.missed
+        } else {
+            false
+        };
+        self.tell_missed(index, missed, announce);
+        let start = if run.events.first().is_some_and(|e| e.seq <= after) { from } else { after };
+        let page = self.make(start, &run);
+        if own.is_none() {
+            self.pages.keep(handle.pack(), &page);
+        }
+        Some(page)
+    }
+
+    fn make(&mut self, after: u64, run: &log::Page) -> Rc<Page> {
+        let page = Rc::new(Page::new(after, run, self.pages.meter()));
+        self.tally.pages += 1;
+        self.tally.page_bytes += page.bytes().len() as u64;
+        page
+    }
+
+    fn tell_missed(&mut self, index: u32, missed: bool, announce: &dyn Announce) {
+        if !missed {
+            return;
+        }
+        self.tally.expired += 1;
+        let notice: Box<[u8]> = announce.gap(Gap::Expired, self.routed).into();
+        self.own_bytes += notice.len();
+        if let Some(client) = self.clients.at_mut(index) {
+            let extra = client.extra.get_or_insert_default();
+            extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Notice(notice) });
+        }
+    }
+}
+
+/// The newest event of each canonical topic after `after`, in order. Costs what was skipped.
+fn newest_of_each(channel: &Channel, wish: &Subscription, after: u64, upto: u64) -> log::Page {
+    let mut newest = channel.hasher().map();
+    let mut run = log::Page { upto: after, ..log::Page::default() };
+    let mut from = after;
+    while run.upto < upto {
+        let part = channel.page(wish, from, upto, usize::MAX);
+        run.missed |= part.missed;
+        for event in &part.events {
+            if let Some(topic) = event.topics.first() {
+                newest.insert(topic.clone(), Arc::clone(event));
+            }
+        }
+        if part.upto <= from {
+            break; // The log ends before `upto`, which `routed` never does: stop all the same.
+        }
+        (run.upto, from) = (part.upto, part.upto);
+    }
+    run.upto = upto;
+    run.events = newest.into_values().collect::<Vec<Arc<Event>>>();
+    run.events.sort_unstable_by_key(|event| event.seq);
+    run
+}

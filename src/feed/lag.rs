@@ -1,0 +1,190 @@
+//! Slow clients: the lag limit and its policies, and the worker's budget of unsent bytes.
+//!
+//! Invariants:
+//! 1. Only a blocked client is punished: one that is ready was not yet given its turn.
+//! 2. No client is sent a torn event: the rest of the event that its cursor stands in goes first,
+//!    then the notice of the gap, then what the policy says.
+//! 3. A lagging client costs its feed nothing once it was skipped or conflated.
+
+use super::client::{Body, Client, Piece, Stage};
+use super::fanout::{Announce, Dropped, Fanout, Gap};
+use crate::config::LagPolicy;
+use crate::sse;
+
+impl Fanout {
+    /// Looks at the feeds that may have a client past its limit.
+    pub(super) fn police(&mut self, announce: &dyn Announce) {
+        while let Some(feed) = self.lagging.pop() {
+            let limit = self.limits.lag_bytes_max;
+            let Some((_, found)) = self.directory.feeds.at(feed) else { continue };
+            let tail = found.bytes.tail();
+            let (mut past, mut check, mut next) = (Vec::new(), u64::MAX, found.blocked.first());
+            // O(blocked clients), but only when the slowest of them may be past its limit.
+            while let Some(index) = next {
+                let Some((_, client)) = self.clients.at(index) else { break };
+                if client.stage == Stage::Live {
+                    if client.lag(tail) > limit {
+                        past.push(index);
+                    } else {
+                        check = check.min(client.cursor.saturating_add(limit));
+                    }
+                }
+                next = client.following();
+            }
+            if let Some(feed) = self.directory.feeds.at_mut(feed) {
+                feed.lag_check = check;
+            }
+            for index in past {
+                self.punish(index, Dropped::Lag, announce);
+            }
+        }
+    }
+
+    /// The budget of unsent bytes is spent: the policy falls on those who lag most.
+    pub(super) fn shed(&mut self, announce: &dyn Announce) {
+        let mut blocked: Vec<(u64, u32)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.blocked)
+            .map(|(id, client)| (client.lag(self.tail_of(id.index())), id.index()))
+            .collect();
+        blocked.sort_unstable_by(|a, b| b.cmp(a));
+        let enough = self.limits.unsent_bytes_max / 8 * 7;
+        for (_, index) in blocked {
+            if self.unsent_bytes() <= enough {
+                return;
+            }
+            self.punish(index, Dropped::Budget, announce);
+        }
+    }
+
+    fn punish(&mut self, index: u32, why: Dropped, announce: &dyn Announce) {
+        let live = self.clients.at(index).is_some_and(|(_, c)| c.stage == Stage::Live);
+        match self.limits.lag_policy {
+            LagPolicy::Skip if live => self.skip(index, announce),
+            LagPolicy::Latest if live => self.conflate(index, announce),
+            _ => self.drop_client(index, why),
+        }
+    }
+
+    /// Moves a blocked client to the tail, with a notice.
+    fn skip(&mut self, index: u32, announce: &dyn Announce) {
+        self.tally.skipped += 1;
+        let ending = self.clients.at(index).is_some_and(|(_, c)| c.is_ending());
+        self.cut(index);
+        let routed = self.routed;
+        let Some(client) = self.clients.at_mut(index) else { return };
+        if let Some(feed) = self.directory.feeds.at_mut(client.feed) {
+            feed.bytes.leave(client.cursor, &mut self.pool);
+            client.cursor = feed.bytes.enter();
+        }
+        let extra = client.extra.get_or_insert_default();
+        for piece in &mut extra.pieces {
+            piece.at = client.cursor;
+        }
+        if !ending {
+            let notice: Box<[u8]> = announce.gap(Gap::Skipped, routed).into();
+            self.own_bytes += notice.len();
+            let body = Body::Notice(notice);
+            extra.pieces.push_back(Piece { at: client.cursor, sent: 0, body });
+        }
+    }
+
+    /// Takes a blocked client off its feed; when it has taken the rest of its event and the
+    /// notice, it gets the newest event of each topic from the history.
+    fn conflate(&mut self, index: u32, announce: &dyn Announce) {
+        self.tally.conflated += 1;
+        let after = self.after(index);
+        let ending = self.clients.at(index).is_some_and(|(_, c)| c.is_ending());
+        self.cut(index);
+        let routed = self.routed;
+        let Some(client) = self.clients.at_mut(index) else { return };
+        if let Some(feed) = self.directory.feeds.at_mut(client.feed) {
+            feed.bytes.leave(client.cursor, &mut self.pool);
+        }
+        (client.cursor, client.stage) = (0, Stage::Catching);
+        let extra = client.extra.get_or_insert_default();
+        (extra.after, extra.newest) = (after, true);
+        for piece in &mut extra.pieces {
+            piece.at = 0;
+        }
+        if !ending {
+            let notice: Box<[u8]> = announce.gap(Gap::Conflated, routed).into();
+            self.own_bytes += notice.len();
+            extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Notice(notice) });
+        }
+    }
+
+    /// The number of the last event that the client has, the one included whose rest it will get.
+    fn after(&self, index: u32) -> u64 {
+        let Some((_, client)) = self.clients.at(index) else { return 0 };
+        let has = match client.due().map(|piece| (&piece.body, piece.sent)) {
+            Some((Body::Page(page), sent)) => page.last_before(sent),
+            _ => {
+                let feed = self.directory.feeds.at(client.feed);
+                let last = feed.and_then(|(_, feed)| feed.bytes.last_before(client.cursor));
+                last.unwrap_or(self.routed)
+            }
+        };
+        // Private events of its own that it has not begun to read are dropped by `cut`.
+        let pieces = client.extra.iter().flat_map(|extra| &extra.pieces);
+        let dropped = pieces.filter_map(|piece| match &piece.body {
+            Body::Event(event) if piece.sent == 0 => Some(event.seq - 1),
+            _ => None,
+        });
+        dropped.min().map_or(has, |seq| seq.min(has))
+    }
+
+    /// Reduces what a client is still sent to what must be sent: the rest of a cut event, its
+    /// response head, its last bytes. The cursor stays.
+    fn cut(&mut self, index: u32) {
+        let rest = self.rest_of_event(index);
+        let Some(client) = self.clients.at_mut(index) else { return };
+        let at = client.cursor;
+        let extra = client.extra.get_or_insert_default();
+        let mut pieces = std::mem::take(&mut extra.pieces);
+        pieces.retain(|piece| {
+            let keep = match &piece.body {
+                Body::Bytes(_) => true,
+                Body::Notice(_) | Body::Comment(_) | Body::Event(_) => piece.sent > 0,
+                Body::Page(_) => false,
+            };
+            if !keep {
+                self.own_bytes -= piece.own_bytes();
+            }
+            keep
+        });
+        if let Some(rest) = rest {
+            self.own_bytes += rest.len();
+            pieces.push_front(Piece { at, sent: 0, body: Body::Bytes(rest) });
+        }
+        extra.pieces = pieces;
+    }
+
+    /// The rest of the event that the client's next byte is inside of, where it is not a piece
+    /// that is kept whole.
+    fn rest_of_event(&self, index: u32) -> Option<Box<[u8]>> {
+        let (_, client) = self.clients.at(index)?;
+        let end = |bytes: &[u8], from: usize| sse::boundary(bytes, from).unwrap_or(bytes.len());
+        let rest = match client.due() {
+            Some(piece) => match &piece.body {
+                Body::Page(page) => {
+                    page.bytes().get(piece.sent..end(page.bytes(), piece.sent)).unwrap_or_default()
+                }
+                _ => &[],
+            },
+            None => {
+                let (_, feed) = self.directory.feeds.at(client.feed)?;
+                feed.bytes.cut(client.cursor, end)
+            }
+        };
+        (!rest.is_empty()).then(|| rest.into())
+    }
+}
+
+impl Client {
+    /// The client behind it in its list.
+    fn following(&self) -> Option<u32> {
+        (self.next != super::list::NONE).then_some(self.next)
+    }
+}

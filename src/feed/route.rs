@@ -1,0 +1,154 @@
+//! Routing: each event of the log goes to the feeds that select it and may read it.
+//!
+//! Invariants:
+//! 1. An event is in all its feeds before the next one is begun; in between, routing may stop at
+//!    its budget and go on later, and no client is attached meanwhile.
+//! 2. A feed gets an event once, however many of its selectors match (`last_seq`).
+
+use super::client::{Body, Extra, Piece, Stage};
+use super::fanout::{Announce, Fanout};
+use crate::base::sync::Arc;
+use crate::log::{Event, Reader};
+
+/// An event that is half routed.
+#[derive(Debug)]
+pub(super) struct Routing {
+    event: Arc<Event>,
+    /// Which list is being walked: 0 is that of `*`, then one for each topic.
+    list: usize,
+    /// The place in it.
+    at: usize,
+}
+
+/// What a client and its bookkeeping cost against the budget when it is reached one by one.
+const STRANGER: usize = 4;
+
+impl Fanout {
+    /// Takes events from the reader to the feeds, until about `budget` feeds were looked at or
+    /// the budget of unsent bytes is spent. Returns the newest event that is routed whole.
+    pub fn route(
+        &mut self,
+        reader: &mut Reader,
+        mut budget: usize,
+        announce: &dyn Announce,
+    ) -> Option<Arc<Event>> {
+        let mut newest = None;
+        while budget > 0 {
+            if self.routing.is_none() {
+                if self.unsent_bytes() > self.limits.unsent_bytes_max {
+                    self.shed(announce);
+                    if self.unsent_bytes() > self.limits.unsent_bytes_max {
+                        break;
+                    }
+                }
+                let Some(event) = reader.take() else { break };
+                self.routing = Some(Routing { event, list: 0, at: 0 });
+            }
+            budget = budget.saturating_sub(1);
+            if self.spread(&mut budget)
+                && let Some(done) = self.routing.take()
+            {
+                self.reach_strangers(&done.event, &mut budget);
+                self.routed = done.event.seq;
+                newest = Some(done.event);
+                self.bury();
+            }
+        }
+        self.police(announce);
+        newest
+    }
+
+    /// Whether an event is half routed.
+    #[must_use]
+    pub fn is_routing(&self) -> bool {
+        self.routing.is_some()
+    }
+
+    /// The newest sequence number that is in the feeds.
+    #[must_use]
+    pub fn routed(&self) -> u64 {
+        self.routed
+    }
+
+    /// Goes on with the event in hand; true when it is in all its feeds.
+    fn spread(&mut self, budget: &mut usize) -> bool {
+        let Some(mut routing) = self.routing.take() else { return true };
+        let mut done = false;
+        while !done && *budget > 0 {
+            let topic = routing.list.checked_sub(1).map(|n| routing.event.topics.get(n));
+            let next = match topic {
+                Some(None) => {
+                    done = true;
+                    None
+                }
+                Some(topic @ Some(_)) => self.directory.route(topic, routing.at),
+                None => self.directory.route(None, routing.at),
+            };
+            if let Some(feed) = next {
+                self.append(feed, &routing.event);
+                routing.at += 1;
+                *budget -= 1;
+            } else {
+                (routing.list, routing.at) = (routing.list + 1, 0);
+            }
+        }
+        self.routing = Some(routing);
+        done
+    }
+
+    fn append(&mut self, index: u32, event: &Arc<Event>) {
+        let Some(feed) = self.directory.feeds.at_mut(index) else { return };
+        if feed.last_seq >= event.seq || (event.private && !feed.key.permits(event)) {
+            return;
+        }
+        feed.last_seq = event.seq;
+        let mark = self.limits.lag_policy == crate::config::LagPolicy::Latest;
+        if !feed.bytes.append(event, &mut self.pool, mark) {
+            return;
+        }
+        self.tally.appends += 1;
+        self.ready.take_all(&mut feed.idle, &mut self.clients);
+        if feed.bytes.tail() > feed.lag_check && self.lagging.last() != Some(&index) {
+            self.lagging.push(index);
+        }
+    }
+
+    /// A private event may reach a client by one topic and be granted by another that is not
+    /// among its selectors: such clients get it as a piece of their own.
+    fn reach_strangers(&mut self, event: &Arc<Event>, budget: &mut usize) {
+        if !event.private || event.topics.len() < 2 || self.foreign.is_empty() {
+            return;
+        }
+        let mut found: Vec<u32> = Vec::new();
+        for topic in &event.topics {
+            found.extend(self.foreign.get(topic).into_iter().flatten());
+        }
+        found.sort_unstable();
+        found.dedup();
+        for index in found {
+            *budget = budget.saturating_sub(STRANGER);
+            self.reach(index, event);
+        }
+    }
+
+    fn reach(&mut self, index: u32, event: &Arc<Event>) {
+        let Some((_, client)) = self.clients.at(index) else { return };
+        let Some((_, feed)) = self.directory.feeds.at(client.feed) else { return };
+        let theirs = feed.key.selects(event) && !feed.key.permits(event);
+        if !theirs || client.stage != Stage::Live || client.is_ending() {
+            return;
+        }
+        let (tail, feed) = (feed.bytes.tail(), client.feed);
+        self.unlist(index);
+        if let Some(client) = self.clients.at_mut(index) {
+            let extra: &mut Extra = client.extra.get_or_insert_default();
+            let body = Body::Event(Arc::clone(event));
+            extra.pieces.push_back(Piece { at: tail, sent: 0, body });
+            self.own_bytes += event.wire.len();
+            if client.blocked && client.lag(tail) > self.limits.lag_bytes_max {
+                self.lagging.push(feed);
+            }
+        }
+        self.list(index);
+    }
+}

@@ -1,0 +1,155 @@
+//! The sweep: ready clients in turn, one range each, then what the kernel made of it.
+//!
+//! Invariants:
+//! 1. `gather` takes clients out of the ready queue; `settle` puts every one of them somewhere.
+//! 2. A client is in a batch once, so a flush has at most one send for each socket.
+//! 3. Nobody is removed between the two.
+
+use super::client::{Stage, Tick};
+use super::fanout::{Dropped, Effect, Fanout};
+use arrayvec::ArrayVec;
+
+/// Sends of one batch at most.
+pub const BATCH: usize = 256;
+/// Bytes of one send at most: a whole page or block.
+const SEND: usize = 256 * 1024;
+
+/// Clients with the number of bytes that each is sent.
+pub type Batch = ArrayVec<(u32, u32), BATCH>;
+
+/// What a batch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Bytes that the kernel took.
+    pub bytes: u64,
+    /// Sends that fell short.
+    pub shorts: u64,
+}
+
+impl Fanout {
+    /// Takes up to `count` clients from the front of the ready queue, about `bytes_max` bytes.
+    pub fn gather(&mut self, count: usize, bytes_max: usize, batch: &mut Batch) {
+        batch.clear();
+        let mut bytes = 0;
+        while batch.len() < count.min(BATCH) && bytes < bytes_max {
+            let Some(index) = self.ready.pop_front(&mut self.clients) else { break };
+            let len = self.range(index).1.len();
+            debug_assert!(len > 0, "a ready client has something to send");
+            bytes += len;
+            batch.push((index, u32::try_from(len).unwrap_or(u32::MAX)));
+        }
+    }
+
+    /// Socket and bytes of a client of the batch.
+    #[must_use]
+    pub fn range(&self, index: u32) -> (i32, &[u8]) {
+        let Some((_, client)) = self.clients.at(index) else { return (-1, &[]) };
+        let bytes = match client.due() {
+            Some(piece) => piece.rest().get(..SEND).unwrap_or(piece.rest()),
+            None => {
+                let feed = self.directory.feeds.at(client.feed);
+                feed.map_or(&[][..], |(_, f)| f.bytes.range(client.cursor, client.limit(), SEND))
+            }
+        };
+        (client.socket, bytes)
+    }
+
+    /// Moves the cursors of a batch. `shorts` lists, in any order, the places in the batch that
+    /// fell short, with the bytes that were taken or the errno.
+    pub fn settle(
+        &mut self,
+        batch: &Batch,
+        shorts: &[(usize, Result<usize, i32>)],
+        now: Tick,
+    ) -> Settled {
+        let mut settled = Settled { bytes: 0, shorts: shorts.len() as u64 };
+        let mut short = [false; BATCH];
+        for (place, _) in shorts {
+            if let Some(flag) = short.get_mut(*place) {
+                *flag = true;
+            }
+        }
+        for ((index, len), short) in batch.iter().zip(short) {
+            if !short {
+                settled.bytes += u64::from(*len);
+                self.sent(*index, *len as usize, now);
+                self.go_on(*index);
+            }
+        }
+        for (place, taken) in shorts {
+            let Some((index, _)) = batch.get(*place) else { continue };
+            match taken {
+                Ok(taken) => {
+                    settled.bytes += *taken as u64;
+                    if *taken > 0 {
+                        self.sent(*index, *taken, now);
+                    }
+                    self.block(*index, now);
+                }
+                Err(errno) => {
+                    // Back into a list first: removal takes it out of where it belongs.
+                    self.list(*index);
+                    self.drop_client(*index, Dropped::Failed(*errno));
+                }
+            }
+        }
+        settled
+    }
+
+    /// A client took `len` bytes of its range.
+    fn sent(&mut self, index: u32, len: usize, now: Tick) {
+        let Some(client) = self.clients.at_mut(index) else { return };
+        client.touched = now;
+        if client.due().is_none() {
+            let to = client.cursor + len as u64;
+            if let Some(feed) = self.directory.feeds.at_mut(client.feed) {
+                feed.bytes.advance(client.cursor, to, &mut self.pool);
+            }
+            client.cursor = to;
+            return;
+        }
+        let Some(extra) = &mut client.extra else { return };
+        let Some(piece) = extra.pieces.front_mut() else { return };
+        piece.sent += len;
+        if piece.sent >= piece.all().len() {
+            self.own_bytes -= piece.own_bytes();
+            extra.pieces.pop_front();
+        }
+        if extra.pieces.is_empty() && !extra.ending && client.stage == Stage::Live {
+            client.extra = None;
+        }
+    }
+
+    /// Puts a client that took everything where it belongs now.
+    fn go_on(&mut self, index: u32) {
+        let Some((_, client)) = self.clients.at(index) else { return };
+        let last = client.is_ending()
+            && client.extra.as_ref().is_some_and(|extra| extra.pieces.is_empty());
+        let why = client.why;
+        self.list(index);
+        if last {
+            self.drop_client(index, Dropped::Ended(why));
+        }
+    }
+
+    /// The socket is full: the client waits for room.
+    fn block(&mut self, index: u32, now: Tick) {
+        if let Some(client) = self.clients.at_mut(index) {
+            client.blocked = true;
+            // The write timeout counts from here: before, there may have been nothing to send.
+            client.touched = now;
+        }
+        self.list(index);
+        if let Some((id, client)) = self.clients.at(index) {
+            self.effects.push(Effect::Full { client: id, socket: client.socket });
+        }
+    }
+
+    /// Drops a client that is in a list.
+    pub(super) fn drop_client(&mut self, index: u32, why: Dropped) {
+        let Some(id) = self.client_at(index) else { return };
+        if let Some((socket, tag)) = self.remove(id) {
+            self.effects.push(Effect::Dropped { socket, tag, why });
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The driver on io_uring.
+//!
+//! | entry | lives | answers |
+//! |---|---|---|
+//! | send | within `flush` | only if it fell short |
+//! | poll of an interest | until it fires, or the socket is shut | once |
+//! | accept | while accepting | per connection |
+//! | poll of the eventfd | always | per wake |
+//!
+//! Invariants:
+//! 1. Nothing of a `flush` is in flight when it returns.
+//! 2. A descriptor is closed when no poll of it is armed: an armed poll holds the file open, so
+//!    `close` shuts the connection first, which makes every poll answer.
+//! 3. An answer carries descriptor and generation, so that a stale one finds nothing.
+//! 4. Answers are reaped first and run later: no recursion, bounded turns.
+//! 5. The ring belongs to the thread that made it.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use io_uring::opcode;
+use io_uring::types;
+
+use crate::io::Driver;
+use crate::io::Interest;
+use crate::io::Outgoing;
+use crate::io::Ready;
+use crate::io::Recv;
+use crate::io::Short;
+use crate::io::Socket;
+use crate::io::Token;
+use crate::io::calls;
+use crate::io::choice::Unavailable;
+use crate::io::listen::Listener;
+use crate::io::sys;
+use crate::io::table;
+use crate::io::table::Table;
+use crate::io::uring::accept::Acceptor;
+use crate::io::uring::ring::Answer;
+use crate::io::uring::ring::Ring;
+use crate::io::waker::Waker;
+
+mod accept;
+mod ring;
+
+/// Reports per turn: a mass disconnect keeps nobody waiting.
+const READY_MAX: usize = 4096;
+/// What an armed poll costs the kernel, in bytes.
+const POLL_COST: usize = 256;
+
+/// What an entry is, in the top byte of its data. An interest's value is its bit in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::io::uring) enum Kind {
+    Hangup = 1,
+    Read = 2,
+    Write = 4,
+    Send = 8,
+    Accept = 16,
+    Cancel = 17,
+    Wake = 18,
+}
+
+impl Kind {
+    fn data(self, generation: u32, fd: i32) -> u64 {
+        u64::from(self as u8) << 56
+            | u64::from(generation & table::GENERATION_MASK) << 32
+            | u64::from(fd.cast_unsigned())
+    }
+
+    fn of(data: u64) -> Option<Self> {
+        Some(match data >> 56 {
+            1 => Self::Hangup,
+            2 => Self::Read,
+            4 => Self::Write,
+            8 => Self::Send,
+            16 => Self::Accept,
+            17 => Self::Cancel,
+            18 => Self::Wake,
+            _ => return None,
+        })
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "a field of the word")]
+    fn generation(data: u64) -> u32 {
+        (data >> 32) as u32 & table::GENERATION_MASK
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "a field of the word")]
+    fn fd(data: u64) -> i32 {
+        (data as u32).cast_signed()
+    }
+}
+
+impl From<Interest> for Kind {
+    fn from(interest: Interest) -> Self {
+        match interest {
+            Interest::Hangup => Self::Hangup,
+            Interest::Read => Self::Read,
+            Interest::Write => Self::Write,
+        }
+    }
+}
+
+/// The driver on io_uring.
+pub struct Uring {
+    ring: Ring,
+    waker: Waker,
+    acceptor: Acceptor,
+    table: Table,
+    shorts: Vec<Short>,
+    /// Invariant 5.
+    thread: PhantomData<*const ()>,
+}
+
+impl Uring {
+    /// A driver for the calling thread, which accepts from `listener` and is woken by `waker`.
+    ///
+    /// # Errors
+    /// What stands in the way, with the remedy.
+    pub fn new(listener: Listener, waker: &Waker) -> Result<Self, Unavailable> {
+        Self::open(Some(listener), waker)
+    }
+
+    /// A driver for the calling thread that accepts nothing.
+    ///
+    /// # Errors
+    /// What stands in the way, with the remedy.
+    pub fn without_listener(waker: &Waker) -> Result<Self, Unavailable> {
+        Self::open(None, waker)
+    }
+
+    fn open(listener: Option<Listener>, waker: &Waker) -> Result<Self, Unavailable> {
+        let mut uring = Self {
+            ring: Ring::open()?,
+            waker: waker.clone(),
+            acceptor: Acceptor::new(listener),
+            table: Table::default(),
+            shorts: Vec::with_capacity(256),
+            thread: PhantomData,
+        };
+        uring.watch_waker();
+        Ok(uring)
+    }
+
+    /// Multishot works by edges: each wake is one edge, and the eventfd need not be read.
+    fn watch_waker(&mut self) {
+        let fd = types::Fd(self.waker.fd());
+        let poll = opcode::PollAdd::new(fd, POLLIN).multi(true).build();
+        self.ring.push(&poll.user_data(Kind::Wake.data(0, 0)));
+    }
+
+    /// Runs one poll's answer.
+    fn polled(&mut self, kind: Kind, answer: Answer, out: &mut Vec<Ready>) {
+        let (fd, generation) = (Kind::fd(answer.data), Kind::generation(answer.data));
+        let Some(entry) = self.table.find(fd, generation) else { return };
+        entry.lower(u32::from(kind as u8));
+        if !entry.has(table::CLOSING) {
+            // A negative result: the kernel would not watch it, so the connection is of no use.
+            let hangup = answer.result < 0 || answer.result.cast_unsigned() & GONE != 0;
+            out.push(Ready::Watched {
+                token: entry.token(),
+                readable: kind == Kind::Read,
+                writable: kind == Kind::Write,
+                hangup,
+            });
+        } else if entry.armed() == 0 {
+            entry.free();
+            calls::free(fd);
+        }
+    }
+
+    fn woken(&mut self, more: bool, out: &mut Vec<Ready>) {
+        self.waker.clear();
+        out.push(Ready::Woken);
+        if !more {
+            self.watch_waker();
+        }
+    }
+}
+
+const POLLIN: u32 = sys::EPOLLIN.cast_unsigned();
+const POLLOUT: u32 = sys::EPOLLOUT.cast_unsigned();
+const POLLRDHUP: u32 = sys::EPOLLRDHUP.cast_unsigned();
+/// The peer has gone or shut its writing side.
+const GONE: u32 = POLLRDHUP | sys::EPOLLHUP.cast_unsigned() | sys::EPOLLERR.cast_unsigned();
+
+impl Driver for Uring {
+    fn flush(&mut self, sends: &[Outgoing<'_>]) -> io::Result<&[Short]> {
+        self.shorts.clear();
+        self.ring.send_all(sends, &mut self.shorts)?;
+        Ok(&self.shorts)
+    }
+
+    fn recv(&mut self, socket: Socket, into: &mut [u8]) -> Recv {
+        calls::recv(socket, into)
+    }
+
+    fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
+        let Some(entry) = self.table.entry(socket.0) else { return };
+        let bit = table::bit(interest);
+        entry.set_token(token);
+        if entry.has(bit | table::CLOSING) {
+            return;
+        }
+        entry.raise(bit);
+        // Errors and the end of both directions are always reported.
+        let events = match interest {
+            Interest::Hangup => POLLRDHUP,
+            Interest::Read => POLLIN | POLLRDHUP,
+            Interest::Write => POLLOUT,
+        };
+        let data = Kind::from(interest).data(entry.generation(), socket.0);
+        let poll = opcode::PollAdd::new(types::Fd(socket.0), events).build();
+        self.ring.push(&poll.user_data(data));
+    }
+
+    fn finish(&mut self, socket: Socket) {
+        sys::shutdown(socket.0, sys::SHUT_WR);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        let Some(entry) = self.table.entry(socket.0) else { return };
+        if entry.has(table::CLOSING) {
+            return;
+        }
+        if entry.armed() == 0 {
+            entry.free();
+            calls::free(socket.0);
+        } else {
+            entry.raise(table::CLOSING);
+            sys::shutdown(socket.0, sys::SHUT_RDWR);
+        }
+    }
+
+    fn accept(&mut self, on: bool) {
+        self.acceptor.set(on, &mut self.ring);
+    }
+
+    fn stop_listening(&mut self) {
+        self.acceptor.stop();
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
+        self.ring.turn(wait)?;
+        let (mut woken, mut left) = (None, READY_MAX);
+        while left > 0 {
+            let Some(answer) = self.ring.answer() else { break };
+            left -= 1;
+            match Kind::of(answer.data) {
+                Some(kind @ (Kind::Hangup | Kind::Read | Kind::Write)) => {
+                    self.polled(kind, answer, out);
+                }
+                Some(Kind::Accept) => self.acceptor.answered(answer, &mut self.ring, out),
+                Some(Kind::Cancel) => self.acceptor.cancelled(answer, &mut self.ring),
+                // Several wakes are one report.
+                Some(Kind::Wake) => woken = Some(answer.more && woken != Some(false)),
+                Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
+            }
+        }
+        if let Some(more) = woken {
+            self.woken(more, out);
+        }
+        Ok(())
+    }
+
+    fn watch_cost(&self) -> usize {
+        POLL_COST
+    }
+
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+}
+
+impl Drop for Uring {
+    /// Connections that nobody was told of, and those that nobody owns any more.
+    fn drop(&mut self) {
+        while let Some(answer) = self.ring.answer() {
+            if Kind::of(answer.data) == Some(Kind::Accept) && answer.result >= 0 {
+                sys::close(answer.result);
+            }
+        }
+        self.table.each_closing(sys::close);
+    }
+}
+
+impl fmt::Debug for Uring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Uring").field("acceptor", &self.acceptor).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_keeps_its_three_parts() {
+        for kind in [Kind::Hangup, Kind::Read, Kind::Write, Kind::Send, Kind::Accept, Kind::Wake] {
+            let data = kind.data(table::GENERATION_MASK, i32::MAX);
+            assert_eq!(Kind::of(data), Some(kind));
+            assert_eq!(Kind::generation(data), table::GENERATION_MASK);
+            assert_eq!(Kind::fd(data), i32::MAX);
+        }
+        assert_eq!(Kind::of(0), None);
+        for interest in [Interest::Hangup, Interest::Read, Interest::Write] {
+            assert_eq!(u32::from(Kind::from(interest) as u8), table::bit(interest));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The ring itself: set-up, submission, reaping.
+//!
+//! # Safety
+//! The kernel reads memory that entries point at, and no lifetime follows a pointer into the ring,
+//! so safe code cannot do it. What the blocks below rely on:
+//! 1. A send's bytes are borrowed for the whole of `send_all`, and with `MSG_DONTWAIT` a send is
+//!    over when the enter that submits it returns. `send_all` returns `Ok` only when every entry
+//!    has been submitted.
+//! 2. If it returns `Err`, entries that point at borrowed bytes may be left. The ring is then
+//!    `broken` and never entered again; dropping it drops them.
+//! 3. All other entries (poll, accept, cancel) hold integers only.
+//! 4. The argument of an enter lives on this stack, with its true type.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use io_uring::EnterFlags;
+use io_uring::IoUring;
+use io_uring::cqueue::CompletionQueue;
+use io_uring::opcode;
+use io_uring::squeue;
+use io_uring::types;
+
+use crate::io::Outgoing;
+use crate::io::Short;
+use crate::io::calls;
+use crate::io::choice::Unavailable;
+use crate::io::sys;
+use crate::io::uring::Kind;
+
+/// Submission entries, and so sends per enter: one enter stays within about a millisecond.
+const SUBMISSIONS: u32 = 256;
+/// Completion entries. Armed polls are not bounded by it: more answers wait in the kernel.
+const COMPLETIONS: u32 = 4096;
+/// Memory of the ring of a process that has just ended is still charged for a while.
+const MEMORY_RETRIES: u32 = 40;
+const MEMORY_PAUSE: Duration = Duration::from_millis(50);
+/// Enters in a row that achieve nothing before the ring counts as broken.
+const FRUITLESS_MAX: u32 = 10_000;
+
+/// An answer of the kernel, copied out: reaped first, run later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) data: u64,
+    pub(super) result: i32,
+    /// The entry stays armed and will answer again.
+    pub(super) more: bool,
+}
+
+/// A ring and the answers that were reaped from it.
+pub(super) struct Ring {
+    ring: IoUring,
+    answers: VecDeque<Answer>,
+    broken: Option<i32>,
+}
+
+impl Ring {
+    /// Sets a ring up for the calling thread, which must be the one to use it.
+    pub(super) fn open() -> Result<Self, Unavailable> {
+        let ring = build().map_err(|error| Unavailable::classify(&error))?;
+        // All our operations finish inline; if one ever does not, it gets one thread.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [1, 1]);
+        let answers = VecDeque::with_capacity(COMPLETIONS as usize);
+        Ok(Self { ring, answers, broken: None })
+    }
+
+    /// Queues an entry without pointers; the next enter submits it.
+    pub(super) fn push(&mut self, entry: &squeue::Entry) {
+        for _ in 0..2 {
+            // SAFETY: (3).
+            if unsafe { self.ring.submission().push(entry) }.is_ok() || self.broken.is_some() {
+                return;
+            }
+            if let Err(error) = self.submit() {
+                self.broken = Some(error.raw_os_error().unwrap_or(sys::EINVAL));
+            }
+        }
+    }
+
+    /// Empties a full submission queue.
+    fn submit(&mut self) -> io::Result<()> {
+        self.send_all(&[], &mut Vec::new())
+    }
+
+    /// Submits every send and whatever was queued before, and lists the sends that fell short.
+    ///
+    /// An overflowed completion queue may hide a short, so it is emptied before this returns.
+    pub(super) fn send_all(
+        &mut self,
+        sends: &[Outgoing<'_>],
+        shorts: &mut Vec<Short>,
+    ) -> io::Result<()> {
+        self.check()?;
+        let done = send_all(&mut self.ring, sends, shorts, &mut self.answers);
+        if let Err(error) = &done {
+            self.broken = Some(error.raw_os_error().unwrap_or(sys::EINVAL));
+        }
+        done
+    }
+
+    /// Submits what is queued, sleeps up to `wait` if there is no answer yet, and reaps.
+    pub(super) fn turn(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        self.check()?;
+        let (submitter, mut sq, mut cq) = self.ring.split();
+        let sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
+        // Nothing to submit, nothing deferred, nothing overflowed: then the kernel has no news
+        // beyond what it has posted, and asking costs a system call.
+        if sleep || !sq.is_empty() || sq.taskrun() || sq.cq_overflow() {
+            let timespec = wait.map(types::Timespec::from);
+            let args = types::SubmitArgs::new();
+            let args = timespec.as_ref().map_or(args, |timespec| args.timespec(timespec));
+            let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+            let queued = u32::try_from(sq.len()).unwrap_or(SUBMISSIONS);
+            // SAFETY: (4).
+            let entered =
+                unsafe { submitter.enter(queued, u32::from(sleep), flags.bits(), Some(&args)) };
+            sq.sync();
+            if let Err(error) = entered
+                && !matches!(error.raw_os_error(), Some(sys::ETIME)) // slept its time
+                && !passes(&error)
+            {
+                self.broken = error.raw_os_error();
+                return Err(error);
+            }
+            cq.sync();
+        }
+        reap(&mut cq, &[], &mut Vec::new(), &mut self.answers);
+        Ok(())
+    }
+
+    /// The next answer, in the order of arrival.
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    }
+}
+
+fn send_all(
+    ring: &mut IoUring,
+    sends: &[Outgoing<'_>],
+    shorts: &mut Vec<Short>,
+    answers: &mut VecDeque<Answer>,
+) -> io::Result<()> {
+    let (submitter, mut sq, mut cq) = ring.split();
+    let mut rest = sends.iter().zip(0_u32..);
+    let mut fruitless = 0;
+    loop {
+        while !sq.is_full() {
+            let Some((send, index)) = rest.next() else { break };
+            let entry = entry(send, index);
+            // SAFETY: (1), (2).
+            let pushed = unsafe { sq.push(&entry) };
+            pushed.expect("the queue is not full");
+        }
+        sq.sync();
+        let queued = sq.len();
+        if queued == 0 && !sq.cq_overflow() {
+            return Ok(());
+        }
+        let flags = EnterFlags::GETEVENTS.bits();
+        let count = u32::try_from(queued).unwrap_or(SUBMISSIONS);
+        // SAFETY: (1): asking for events without waiting runs deferred work and never sleeps.
+        match unsafe { submitter.enter::<libc::sigset_t>(count, 0, flags, None) } {
+            Ok(_) => {}
+            Err(error) if passes(&error) => {}
+            Err(error) => return Err(error),
+        }
+        sq.sync();
+        cq.sync();
+        if sq.len() == queued && cq.is_empty() {
+            fruitless += 1;
+            if fruitless > FRUITLESS_MAX {
+                return Err(io::Error::from_raw_os_error(sys::EBUSY));
+            }
+        } else {
+            fruitless = 0;
+        }
+        reap(&mut cq, sends, shorts, answers);
+    }
+}
+
+/// A send that never parks, reports a part as a failure, and is silent on success.
+fn entry(send: &Outgoing<'_>, index: u32) -> squeue::Entry {
+    debug_assert!(!send.bytes.is_empty(), "nothing can be learned from an empty send");
+    let len = i32::try_from(send.bytes.len()).expect("a range is at most i32::MAX bytes");
+    opcode::Send::new(types::Fd(send.socket.0), send.bytes.as_ptr(), len.cast_unsigned())
+        .flags(sys::HOW)
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(Kind::Send.data(0, index.cast_signed()))
+}
+
+/// Copies all answers out: those to sends become shorts, the others wait for their turn.
+fn reap(
+    cq: &mut CompletionQueue<'_>,
+    sends: &[Outgoing<'_>],
+    shorts: &mut Vec<Short>,
+    answers: &mut VecDeque<Answer>,
+) {
+    for cqe in &mut *cq {
+        let (data, result) = (cqe.user_data(), cqe.result());
+        if !matches!(Kind::of(data), Some(Kind::Send)) {
+            let more = io_uring::cqueue::more(cqe.flags());
+            answers.push_back(Answer { data, result, more });
+            continue;
+        }
+        let index = Kind::fd(data).cast_unsigned() as usize;
+        let sent = usize::try_from(result).or_else(|_| calls::unsent(-result));
+        if sends.get(index).is_some_and(|send| sent != Ok(send.bytes.len())) {
+            shorts.push(Short { index, sent });
+        }
+    }
+    // Hands the slots back to the kernel.
+    cq.sync();
+}
+
+/// Interrupted, out of memory for a moment, or the completion queue must be emptied first.
+fn passes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(sys::EINTR | sys::EAGAIN | sys::EBUSY))
+}
+
+/// Builds the ring, with what this kernel offers from 6.1 on.
+fn build() -> io::Result<IoUring> {
+    let mut retries = MEMORY_RETRIES;
+    let mut sqarray = false;
+    loop {
+        let mut builder = IoUring::builder();
+        builder
+            .dontfork()
+            .setup_cqsize(COMPLETIONS)
+            .setup_submit_all()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_single_issuer()
+            .setup_defer_taskrun();
+        if !sqarray {
+            builder.setup_no_sqarray();
+        }
+        match builder.build(SUBMISSIONS) {
+            // Before 6.6 there is always an array.
+            Err(error) if error.raw_os_error() == Some(sys::EINVAL) && !sqarray => sqarray = true,
+            Err(error) if error.raw_os_error() == Some(sys::ENOMEM) && retries > 0 => {
+                retries -= 1;
+                pause();
+            }
+            built => return built,
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "at start only: there is no driver to sleep in yet")]
+fn pause() {
+    std::thread::sleep(MEMORY_PAUSE);
+}

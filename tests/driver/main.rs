@@ -1,0 +1,60 @@
+//! The driver contract: one text, read to every driver that a kernel can run.
+//!
+//! io_uring is skipped, loudly and by name, where no ring is to be had.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "deadlines, environment and threads of the tests")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own making")]
+
+mod accepts;
+mod sends;
+mod stage;
+mod wakes;
+mod watches;
+
+/// Reads every test of the list to every driver.
+macro_rules! contract {
+    ($($area:ident :: $test:ident),* $(,)?) => {
+        mod uring {
+            $(#[test]
+            fn $test() {
+                crate::stage::uring(stringify!($test), crate::$area::$test);
+            })*
+        }
+        mod epoll {
+            $(#[test]
+            fn $test() {
+                crate::stage::epoll(stringify!($test), crate::$area::$test);
+            })*
+        }
+    };
+}
+
+contract!(
+    sends::silence_is_success,
+    sends::every_byte_of_a_short_is_accounted_for,
+    sends::a_short_hides_behind_nothing,
+    sends::a_peer_that_has_gone_is_an_errno,
+    sends::a_stalled_peer_costs_little,
+    sends::finish_lets_everything_arrive,
+    sends::the_self_test_passes,
+    watches::hangup_sleeps_through_data,
+    watches::hangup_hears_a_reset,
+    watches::an_interest_answers_once,
+    watches::interests_of_one_socket_are_apart,
+    watches::the_last_token_is_reported,
+    watches::a_closed_socket_is_silent,
+    watches::close_ends_the_connection_in_spite_of_watches,
+    watches::unread_input_does_not_reset,
+    watches::recv_tells_all_cases_apart,
+    watches::a_large_body_flows,
+    accepts::a_pause_keeps_connections_waiting,
+    accepts::exhaustion_pauses_and_passes,
+    accepts::a_close_frees_the_descriptor,
+    accepts::a_stopped_listener_refuses,
+    accepts::two_listeners_share_a_port,
+    wakes::a_wake_ends_a_sleep,
+    wakes::wakes_coalesce,
+    wakes::a_wait_ends,
+    wakes::no_wake_is_lost,
+);

@@ -1,0 +1,160 @@
+//! What the contract tests stand on: a driver with a listener, raw peers, deadlines.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::time::Duration;
+use std::time::Instant;
+
+use tidegate::io::Driver;
+use tidegate::io::Outgoing;
+use tidegate::io::Ready;
+use tidegate::io::Short;
+use tidegate::io::Socket;
+use tidegate::io::Token;
+use tidegate::io::choice;
+use tidegate::io::epoll::Epoll;
+use tidegate::io::listen;
+use tidegate::io::listen::ListenOptions;
+use tidegate::io::listen::Listener;
+use tidegate::io::uring::Uring;
+use tidegate::io::waker::Waker;
+
+/// Longer than anything takes; a test that needs it has failed.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// Long enough for the kernel to deliver over loopback what must not be delivered.
+const SETTLE: Duration = Duration::from_millis(60);
+
+/// Runs `test` on io_uring, or says that it does not.
+pub(crate) fn uring(name: &str, test: fn(Stage)) {
+    if let Err(cause) = choice::probe_uring() {
+        // Past the harness, which swallows what a passing test prints.
+        let _ = writeln!(std::io::stderr(), "SKIPPED uring::{name}: {cause}");
+        return;
+    }
+    test(Stage::new("uring", |listener, waker| Box::new(Uring::new(listener, waker).unwrap())));
+}
+
+/// Runs `test` on epoll.
+pub(crate) fn epoll(_: &str, test: fn(Stage)) {
+    test(Stage::new("epoll", |listener, waker| Box::new(Epoll::new(listener, waker).unwrap())));
+}
+
+type Make = fn(Listener, &Waker) -> Box<dyn Driver>;
+
+/// A driver, its listener's address and its waker.
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) driver: Box<dyn Driver>,
+    pub(crate) addr: SocketAddr,
+    pub(crate) waker: Waker,
+    make: Make,
+    /// What `turn` said and no test has taken yet.
+    pub(crate) ready: Vec<Ready>,
+}
+
+impl Stage {
+    fn new(name: &'static str, make: Make) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::at(name, make, any)
+    }
+
+    fn at(name: &'static str, make: Make, addr: SocketAddr) -> Self {
+        let (listener, addr) = listen::bind(addr, &ListenOptions::default()).unwrap();
+        let waker = Waker::new().unwrap();
+        let driver = make(listener, &waker);
+        Self { name, driver, addr, waker, make, ready: Vec::new() }
+    }
+
+    /// A second driver with a listener on the same port.
+    pub(crate) fn sibling(&self) -> Self {
+        Self::at(self.name, self.make, self.addr)
+    }
+
+    /// A connection: our side and the peer's.
+    pub(crate) fn connect(&mut self) -> (Socket, TcpStream) {
+        let peer = TcpStream::connect(self.addr).unwrap();
+        self.adopt(peer)
+    }
+
+    /// A connection whose peer takes little before it reads.
+    pub(crate) fn connect_narrow(&mut self) -> (Socket, TcpStream) {
+        let narrow = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let narrow = narrow.unwrap();
+        narrow.set_recv_buffer_size(8192).unwrap();
+        narrow.connect(&self.addr.into()).unwrap();
+        self.adopt(narrow.into())
+    }
+
+    fn adopt(&mut self, peer: TcpStream) -> (Socket, TcpStream) {
+        peer.set_read_timeout(Some(DEADLINE)).unwrap();
+        let from = peer.local_addr().unwrap();
+        self.driver.accept(true);
+        let accepted = self.until("the connection", |ready| match ready {
+            Ready::Accepted { socket, peer } if *peer == from => Some(*socket),
+            _ => None,
+        });
+        (accepted, peer)
+    }
+
+    /// Turns until a report satisfies `want`, and takes it; keeps the others.
+    pub(crate) fn until<T>(&mut self, what: &str, want: impl Fn(&Ready) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            let found = self.ready.iter().enumerate().find_map(|(i, r)| Some((i, want(r)?)));
+            if let Some((index, found)) = found {
+                self.ready.remove(index);
+                return found;
+            }
+            assert!(start.elapsed() < DEADLINE, "no {what}; instead {:?}", self.ready);
+            self.driver.turn(Some(Duration::from_millis(100)), &mut self.ready).unwrap();
+        }
+    }
+
+    /// Turns until something fired on the socket with `token`: readable, writable, hangup.
+    pub(crate) fn watched(&mut self, token: u64) -> (bool, bool, bool) {
+        self.until("watch", |ready| match *ready {
+            Ready::Watched { token: Token(t), readable, writable, hangup } if t == token => {
+                Some((readable, writable, hangup))
+            }
+            _ => None,
+        })
+    }
+
+    /// Turns for a while, in which nothing may be reported.
+    pub(crate) fn nothing(&mut self) {
+        let start = Instant::now();
+        while start.elapsed() < SETTLE {
+            self.driver.turn(Some(SETTLE / 6), &mut self.ready).unwrap();
+            assert_eq!(self.ready, [], "nothing was to be reported");
+        }
+    }
+
+    /// One send; what fell short of it.
+    pub(crate) fn send(&mut self, socket: Socket, bytes: &[u8]) -> Option<Short> {
+        let shorts = self.driver.flush(&[Outgoing { socket, bytes }]).unwrap();
+        assert!(shorts.len() <= 1);
+        shorts.first().copied()
+    }
+
+    /// Sends until the socket is full; how many bytes it took.
+    pub(crate) fn fill(&mut self, socket: Socket, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        loop {
+            match self.send(socket, bytes) {
+                None => taken += bytes.len(),
+                Some(short) => return taken + short.sent.unwrap(),
+            }
+        }
+    }
+}
+
+/// Polls `done` until the deadline.
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < DEADLINE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
