@@ -197,3 +197,18 @@ pub(super) fn memlock_limit() -> Option<u64> {
     let limit = unsafe { limit.assume_init() };
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
+
+/// Raises the soft limit on open files to the hard one. Returns the limit that holds then; `None`
+/// if there is none, or it cannot be read.
+pub(super) fn raise_files_limit() -> Option<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: (2).
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) }).ok()?;
+    // SAFETY: (2): the call above succeeded, so it wrote the structure.
+    let limit = unsafe { limit.assume_init() };
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: (2): the structure is only read.
+    let done = check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) });
+    let holds = if done.is_ok() { limit.rlim_max } else { limit.rlim_cur };
+    (holds != libc::RLIM_INFINITY).then_some(holds)
+}

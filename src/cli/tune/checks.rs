@@ -20,6 +20,9 @@ const CAP_IPC_LOCK: u32 = 14;
 /// Oldest kernel whose io_uring has what the driver needs (`DEFER_TASKRUN`).
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
+/// Connections that a listener asks the kernel to queue.
+const BACKLOG: u64 = 8192;
+
 /// All findings, in the order in which an operator would set things.
 #[must_use]
 pub fn all(tree: &Tree, want: &Want) -> Vec<Finding> {
@@ -155,13 +158,13 @@ fn sysctls(want: &Want) -> Vec<Sysctl> {
         ),
         row(
             "net.core.somaxconn",
-            Bound::Least(4096),
+            Bound::Least(BACKLOG),
             "cuts the listener's queue; when all clients reconnect at once, connects beyond it \
              are dropped and retried after a second",
         ),
         row(
             "net.ipv4.tcp_max_syn_backlog",
-            Bound::Least(4096),
+            Bound::Least(BACKLOG),
             "handshakes that may be under way; a reconnect storm needs as many as the queue",
         ),
         row(
