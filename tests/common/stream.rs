@@ -57,7 +57,12 @@ impl Stream {
         let accept = "Accept: text/event-stream\r\n";
         peer.send(format!("GET {HUB}?{query} HTTP/1.1\r\nHost: h\r\n{accept}{fields}\r\n"));
         let response = peer.head();
-        if response.status == 200 { Ok(Self::resumed(peer, response)) } else { Err(response) }
+        if response.status == 200 {
+            return Ok(Self::resumed(peer, response));
+        }
+        let mut refusal = response;
+        peer.body(&mut refusal);
+        Err(refusal)
     }
 
     /// The stream behind a head that was already read.
@@ -131,21 +136,28 @@ impl Stream {
     }
 }
 
-/// The first block in `bytes` and its length; a lone empty line is no block.
+/// The first block in `bytes` and its length; a lone empty line is no block. A `retry:` that comes
+/// first stands alone: on connect the hub writes that line in front of whatever follows.
 fn parse(bytes: &[u8]) -> Option<(usize, Option<Block>)> {
-    let line_end = |from: usize| bytes[from..].iter().position(|b| *b == b'\n').map(|n| from + n);
+    let line_end = |from: usize| memchr::memchr(b'\n', &bytes[from..]).map(|n| from + n);
     let first = line_end(0)?;
-    if first == 0 {
-        return Some((1, None));
-    }
-    if bytes[0] == b':' {
-        let text = String::from_utf8(bytes[1..first].to_vec()).expect("UTF-8");
-        return Some((first + 1, Some(Block::Comment(text.trim_start().to_owned()))));
+    let text = |from: usize, end: usize| std::str::from_utf8(&bytes[from..end]).expect("UTF-8");
+    let alone = |block: Option<Block>| Some((first + 1, block));
+    match text(0, first) {
+        "" => return alone(None),
+        line if line.starts_with(':') => {
+            return alone(Some(Block::Comment(line[1..].trim_start().to_owned())));
+        }
+        line => {
+            if let Some(millis) = line.strip_prefix("retry: ") {
+                return alone(Some(Block::Retry(millis.parse().expect("digits"))));
+            }
+        }
     }
     let (mut event, mut from, mut rank, mut data) = (Event::default(), 0, None, Vec::new());
     loop {
         let end = line_end(from)?;
-        let line = std::str::from_utf8(&bytes[from..end]).expect("UTF-8");
+        let line = text(from, end);
         from = end + 1;
         if line.is_empty() {
             break;
@@ -164,11 +176,5 @@ fn parse(bytes: &[u8]) -> Option<(usize, Option<Block>)> {
         }
     }
     event.data = data.join("\n");
-    let block = match &event {
-        Event { retry: Some(retry), kind: None, id: None, .. } if data.is_empty() => {
-            Block::Retry(*retry)
-        }
-        _ => Block::Event(event),
-    };
-    Some((from, Some(block)))
+    Some((from, Some(Block::Event(event))))
 }

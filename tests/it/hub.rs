@@ -83,9 +83,8 @@ fn topics_match_byte_for_byte(io: Io) {
     let server = Server::start(io, "");
     let mut stream = Stream::open(&server, "topic=caf%C3%A9+%26&topic=end");
     let mut publisher = Publisher::open(&server);
-    for topic in ["café", "Café &", "café&", "café & ", "cafe\u{301} &", ""] {
-        let status = publisher.post(&[("topic", topic), ("data", "no")]).status;
-        assert!(matches!(status, 200 | 400), "{topic:?}: {status}");
+    for topic in ["café", "Café &", "café&", "café & ", "cafe\u{301} &"] {
+        publisher.publish(&[("topic", topic), ("data", "no")]);
     }
     publisher.publish(&[("topic", "café &"), ("data", "yes")]);
     publisher.publish(&[("topic", "end"), ("data", "end")]);
