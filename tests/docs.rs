@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use tidegate::config::show::markdown;
 use tidegate::metrics::declared::COUNTERS;
 use tidegate::metrics::render::declared;
@@ -40,6 +41,32 @@ fn keys_are_documented() {
     let missing: Vec<_> =
         markdown().lines().filter(|row| !page.contains(*row)).map(str::to_owned).collect();
     assert!(missing.is_empty(), "paste `tidegate check --keys` into OPERATIONS.md: {missing:#?}");
+}
+
+/// The configurations that pages show are valid, on whatever host the test runs.
+#[test]
+fn configurations_are_valid() {
+    let dir = std::env::temp_dir().join(format!("tidegate-docs-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    for key in ["publisher.key", "subscriber.key"] {
+        fs::write(dir.join(key), "a key of the test, long enough for anybody").unwrap();
+    }
+    let readme = fs::read_to_string("README.md").unwrap();
+    let block = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let shown = dir.join("readme.toml");
+    fs::write(&shown, block.replace("/etc/tidegate", dir.to_str().unwrap())).unwrap();
+    for file in [shown.as_path(), Path::new("examples/tidegate.toml")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "--config"])
+            .arg(file)
+            .env("PUBLISHER_KEY", "a key of the test, long enough for anybody")
+            .env("SUBSCRIBER_KEY", "another key of the test, long enough for anybody")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", file.display());
+    }
+    fs::remove_dir_all(dir).unwrap();
 }
 
 /// Each variant that can be counted is counted somewhere outside the tables.

@@ -38,7 +38,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "session", "worker", "control",
         ],
     ),
-    ("cli", &["base", "io", "http", "sse", "config", "metrics", "server"]),
+    ("cli", &["base", "io", "http", "sse", "config", "metrics", "auth", "server"]),
     (
         "sim",
         &[
@@ -61,7 +61,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["cli"]),
     ("httparse", &["http"]),
     ("io_uring", &["io"]),
-    ("jsonwebtoken", &["auth", "cli"]),
+    ("jsonwebtoken", &["auth"]),
     ("libc", &["io"]),
     ("memchr", &["*"]),
     ("mimalloc", &["main"]),
@@ -69,15 +69,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("serde_json", &["auth", "hub", "cli"]),
     ("slab", &["*"]),
     ("smallvec", &["*"]),
-    ("socket2", &["io"]),
+    // The load generator chooses source addresses, which the standard library cannot.
+    ("socket2", &["io", "cli"]),
     ("thiserror", &["*"]),
     ("tokio", &["control"]),
     ("tokio_uring", &["control"]),
     ("toml", &["config"]),
 ];
 
-/// The modules that may hold unsafe code, each for a reason that its header gives.
-const UNSAFE: &[&str] = &["src/io/"];
+/// The files that may hold unsafe code, each for the reasons that its header gives.
+const UNSAFE: &[&str] = &["src/io/poller.rs", "src/io/sys.rs", "src/io/uring/ring.rs"];
 
 /// Words that do not pass a review, with what to do instead.
 const BANNED: &[(&str, &str)] = &[
@@ -140,6 +141,16 @@ fn dependencies_have_doors_and_use() {
     let unused: Vec<_> =
         DOORS.iter().filter(|(n, _)| !mentions(&source, &format!("{n}::"))).collect();
     assert!(unused.is_empty(), "dependencies that nothing uses: {unused:?}");
+}
+
+/// The list of unsafe files is not longer than it must be, and each file gives its reasons.
+#[test]
+fn unsafe_files_state_their_invariants() {
+    for path in UNSAFE {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("//! # Safety"), "{path} does not say why");
+        assert!(text.contains("unsafe {"), "{path} has no unsafe code: take it off the list");
+    }
 }
 
 /// Every source file is part of the program.
@@ -254,10 +265,10 @@ fn check_module(path: &Path, text: &str) -> Vec<String> {
                 errors.push(at(n, format!("`{name}` has its door in {doors:?}")));
             }
         }
-        if mentions(code, "unsafe ") && !UNSAFE.iter().any(|p| path.starts_with(p)) {
-            errors.push(at(n, "unsafe outside its listed modules".into()));
+        if mentions(code, "unsafe ") && !UNSAFE.iter().any(|p| path == Path::new(p)) {
+            errors.push(at(n, "unsafe outside its listed files".into()));
         }
-        if module != "control" && (mentions(code, "async ") || code.contains(".await")) {
+        if module != "control" && is_async(code) {
             errors.push(at(n, "only `control` is async".into()));
         }
         let inline = usize::from(line.starts_with(' '));
@@ -276,6 +287,13 @@ fn check_module(path: &Path, text: &str) -> Vec<String> {
         }
     }
     errors
+}
+
+fn is_async(code: &str) -> bool {
+    let awaits = code.split(".await").skip(1);
+    let mut named =
+        awaits.filter(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
+    mentions(code, "async ") || named.next().is_some()
 }
 
 /// Whether a module of ours that the file names has the name of an external crate.
@@ -346,8 +364,9 @@ fn reports_a_crate_outside_its_door() {
 fn reports_async_and_unsafe_outside_their_modules() {
     finds("src/feed/mod.rs", "async fn f() {}", "only `control` is async");
     finds("src/feed/mod.rs", "x.await;", "only `control` is async");
+    passes("src/feed/mod.rs", "x.await_all();");
     passes("src/control/mod.rs", "async fn f() {}");
-    finds("src/feed/mod.rs", "unsafe { f() }", "unsafe outside its listed modules");
+    finds("src/feed/mod.rs", "unsafe { f() }", "unsafe outside its listed files");
     passes("src/feed/mod.rs", "#![forbid(unsafe_code)]");
 }
 

@@ -87,8 +87,8 @@ impl Tree {
     #[must_use]
     pub fn facts(&self) -> relations::Host {
         let files = self.limit("Max open files");
-        // The soft limit is what holds: the server runs with the limits that it is given.
-        relations::Host { files_max: files.and_then(|files| files.soft), cpus: self.cpus() }
+        // The hard limit is what holds: the server raises the soft one to it when it starts.
+        relations::Host { files_max: files.and_then(|files| files.hard), cpus: self.cpus() }
     }
 
     /// Physical memory in bytes.

@@ -12,6 +12,7 @@ mod client;
 pub mod failure;
 pub mod host;
 pub mod publish;
+pub mod serve;
 pub mod settings;
 pub mod subscribe;
 pub mod tune;
@@ -23,10 +24,14 @@ use std::process::ExitCode;
 
 /// A hub for Server-Sent Events: publish once, deliver to everyone.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, arg_required_else_help = true)]
+#[command(
+    name = "tidegate",
+    version,
+    after_help = "Without a command: serve with the defaults, and say what to try."
+)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +42,8 @@ enum Command {
     Check(check::Args),
     /// Publish one event to a hub and print its id
     Publish(publish::PublishArgs),
+    /// Run the server
+    Serve(serve::Args),
     /// Print the events of a stream; connect again and resume when it ends
     Subscribe(subscribe::SubscribeArgs),
     /// Read this host and say what falls short of what the server wants; changes nothing
@@ -58,11 +65,13 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Bench(args) => bench::run(&args).map_err(|e| Failure::runtime(&*e)),
-        Command::Check(args) => check::run(&args),
-        Command::Publish(args) => publish::run(&args),
-        Command::Subscribe(args) => subscribe::run(&args),
-        Command::Tune(args) => tune::run(&args),
+        None => serve::alone(),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args).map_err(|e| Failure::runtime(&*e)),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Publish(args)) => publish::run(&args),
+        Some(Command::Subscribe(args)) => subscribe::run(&args),
+        Some(Command::Tune(args)) => tune::run(&args),
     };
     done.unwrap_or_else(|failure| failure.report())
 }

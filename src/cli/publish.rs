@@ -108,7 +108,7 @@ fn publish(args: &PublishArgs) -> Result<String, PublishError> {
     let url = Url::parse(&args.url)?;
     let (id, kind) = (args.id.as_deref().unwrap_or(""), args.kind.as_deref().unwrap_or(""));
     sse::encode(&sse::EventFields { kind, retry: None, id, data: "" }, &mut Vec::new())?;
-    let token = args.credentials.token("publish", &args.topic, &SystemClock::start())?;
+    let token = args.credentials.token(&args.topic, &[], &SystemClock::start())?;
     let read;
     let data = match &args.data {
         Some(data) => data,

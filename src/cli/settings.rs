@@ -9,9 +9,9 @@ use crate::config::Config;
 use crate::config::error::Warning;
 use crate::config::relations;
 use crate::config::relations::Host;
-use crate::config::toml;
 use crate::config::toml::Argument;
 use crate::config::toml::Outside;
+use crate::config::toml::load;
 use std::fs::File;
 use std::io;
 use std::io::Read;
@@ -70,7 +70,7 @@ impl Settings {
             })?,
         };
         let folder = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let config = toml::load(&text, &self.arguments(), &System { folder })
+        let config = load(&text, &self.arguments(), &System { folder })
             .map_err(|problems| Failure::usage(&problems))?;
         let host = Tree::host().facts();
         let warnings = relations::warnings(&config, &host);

@@ -238,7 +238,7 @@ impl<W: io::Write> Subscriber<'_, W> {
     fn open(&self) -> Result<Exchange, Ending> {
         let grants =
             if self.args.topic.is_empty() { vec!["*".to_owned()] } else { self.args.topic.clone() };
-        let token = self.args.credentials.token("subscribe", &grants, &self.clock)?;
+        let token = self.args.credentials.token(&[], &grants, &self.clock)?;
         let bearer = token.map(|token| format!("Bearer {}", token.reveal()));
         let mut url = self.url.clone();
         for _ in 0..=REDIRECTS_MAX {

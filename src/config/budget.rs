@@ -2,7 +2,8 @@
 //!
 //! Two sums are given. *Idle*: every client connected and caught up. *Most*: every limit reached
 //! and every client stalled at once, which no host sees but which bounds what a host may see.
-//! The unit costs of the kernel were measured on Linux 6.18, x86-64.
+//! The unit costs of the kernel were measured on Linux 6.18, x86-64. Bodies stand beside the sum:
+//! they are read only after the publisher's token has been judged, so publishers bound them.
 //!
 //! Invariants: each limit of the configuration that holds memory has a line here.
 
@@ -72,6 +73,8 @@ pub struct Budget {
     pub clients: u64,
     /// Workers it is made for.
     pub workers: u64,
+    /// Bytes that one publish under way may hold besides.
+    pub body_bytes: u64,
     /// The consumers.
     pub lines: Vec<Line>,
 }
@@ -132,12 +135,20 @@ impl Budget {
                 false,
                 "bytes held for clients that lag",
             ),
+            // limits.head_bytes_max, for at most limits.head_timeout.
+            line(
+                "request heads",
+                clients,
+                wide(config.limits.head_bytes_max),
+                false,
+                "of connections that send one",
+            ),
             // A reconnect storm reads the same pages, so they are built once.
             line("catch-up", workers, CATCH_UP_BYTES, false, "pages for clients that resume"),
             // TCP_NOTSENT_LOWAT keeps this from the kernel's 3.9 MB.
             line("send buffers", clients, STALLED_BYTES, false, "kernel, for clients that stall"),
         ];
-        Self { clients, workers, lines }
+        Self { clients, workers, body_bytes: wide(config.limits.body_bytes_max), lines }
     }
 
     /// Bytes with every client idle and caught up.
@@ -176,7 +187,9 @@ impl fmt::Display for Budget {
             writeln!(f, "  {name:<15} {total:>10} = {count:>9} x {each:<10} {why}{when}")?;
         }
         writeln!(f, "  {:<15} {:>10}   all clients idle", "sum", round_size(self.idle_bytes()))?;
-        write!(f, "  {:<15} {:>10}   every limit reached", "sum", round_size(self.most_bytes()))
+        writeln!(f, "  {:<15} {:>10}   every limit reached", "sum", round_size(self.most_bytes()))?;
+        let body = round_size(self.body_bytes);
+        write!(f, "  besides, each publish under way holds up to {body}; its token is judged first")
     }
 }
 
@@ -205,7 +218,8 @@ mod tests {
     #[test]
     fn every_limit_that_holds_memory_moves_the_sum() {
         let base = Budget::new(&Config::default(), &host());
-        let changes: [fn(&mut Config); 4] = [
+        let changes: [fn(&mut Config); 5] = [
+            |c| c.limits.head_bytes_max += 1 << 10,
             |c| c.limits.connections_max = Some(30_000),
             |c| c.limits.unsent_bytes_max += 1 << 20,
             |c| c.hub.history_bytes_max += 1 << 20,

@@ -2,6 +2,7 @@
 //!
 //! Invariants: no secret's text appears in a problem; problems come in the order of the lines.
 
+use crate::config::keys;
 use std::fmt;
 use thiserror::Error;
 
@@ -97,9 +98,10 @@ impl Problem {
             Cause::UnknownKey { nearest: None } => {
                 "remove it; `tidegate check --keys` lists all keys".into()
             }
-            Cause::Form { wanted } | Cause::Range { wanted } => {
-                format!("set {key} to {wanted}, or remove it for its default")
-            }
+            Cause::Form { .. } | Cause::Range { .. } => match keys::default(key) {
+                Some(default) => format!("give such a value, or remove it for {default}"),
+                None => "give such a value, or remove it".into(),
+            },
             Cause::Doubled { other } => format!("keep either {key} or {other}"),
             Cause::Unreadable { .. } => "make it readable, or give the key in another way".into(),
             Cause::WeakKey { .. } => {

@@ -101,6 +101,14 @@ impl Key {
     }
 }
 
+/// The default of the key with this full name as TOML, if it has one.
+#[must_use]
+pub fn default(name: &str) -> Option<String> {
+    let key = Key::find(name)?;
+    let value = key.value(&mut Config::default());
+    key.show(&value)
+}
+
 const fn key(
     name: &'static str,
     kind: Kind,
@@ -157,7 +165,7 @@ pub static KEYS: &[Key] = &[
         "Number of workers; each is one pinned thread with its own listener and ring.",
         |c| &mut c.workers.count,
     )
-    .or("auto", "one for each CPU that the process may run on, or for each of `cpus`"),
+    .or("auto", "one for each of `cpus`"),
     key("cpus", Kind::Cpus, "CPUs of the workers, in order; worker i takes entry i.", |c| {
         &mut c.workers.cpus
     })
@@ -248,8 +256,7 @@ pub static KEYS: &[Key] = &[
     key(
         "hub.subscriber_key",
         Kind::Secret,
-        "HS256 key of subscribers' tokens. Without one nobody receives private events, unless the \
-         hub has no key at all.",
+        "HS256 key of subscribers' tokens. Without one nobody receives private events.",
         |c| &mut c.hub.subscriber_key,
     ),
     key("hub.subscriber_key_file", Kind::Secret, "The same, from a file.", |c| {

@@ -41,8 +41,8 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
         config.listen.ip().is_loopback() || hub.publisher_key.is_some(),
         "listen",
         config.listen.to_string(),
-        "must be a loopback address while there is no hub.publisher_key: anyone who reaches it \
-         could publish",
+        "must be a loopback address while there is no hub.publisher_key: nothing would tell \
+         publishers from others",
         "set hub.publisher_key (or hub.publisher_key_file), or listen on 127.0.0.1 or [::1]",
     );
     relation(

@@ -3,10 +3,9 @@
 //! Invariants: made from the table of keys alone; secrets are masked.
 
 use crate::config::Config;
+use crate::config::keys;
 use crate::config::keys::KEYS;
-use crate::config::keys::Key;
 use crate::config::keys::Source;
-use crate::config::value::Value;
 
 /// The effective configuration as TOML. Reads back as the same configuration, except that a
 /// secret is printed as `***` and must be put in again.
@@ -33,7 +32,6 @@ pub fn toml(config: &Config) -> String {
 /// The list of all keys as Markdown, for the operator's manual.
 #[must_use]
 pub fn markdown() -> String {
-    let mut defaults = Config::default();
     let mut text = String::new();
     let mut section = None;
     for key in KEYS {
@@ -45,17 +43,10 @@ pub fn markdown() -> String {
             text.push_str(&format!("\n### {title}\n\n"));
             text.push_str("| key | default | takes | what it is for |\n|---|---|---|---|\n");
         }
-        let default = default(key, &mut defaults);
+        let default = keys::default(key.name).map(|shown| format!("`{shown}`"));
+        let default = default.unwrap_or_else(|| "not set".to_owned());
         let takes = key.wanted().replace('|', "\\|");
         text.push_str(&format!("| `{name}` | {default} | {takes} | {} |\n", key.doc));
     }
     text.trim_start().to_owned()
-}
-
-fn default(key: &Key, defaults: &mut Config) -> String {
-    let value = key.value(defaults);
-    match key.show(&value) {
-        Some(shown) if value != Value::None || key.none.is_some() => format!("`{shown}`"),
-        _ => "not set".to_owned(),
-    }
 }

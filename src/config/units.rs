@@ -41,12 +41,12 @@ pub fn show_size(bytes: u64) -> String {
     if text.ends_with("iB") { text } else { bytes.to_string() }
 }
 
-/// A size for the eye: at most four digits and a unit, rounded.
+/// A size for the eye: one place behind the point, cut off.
 #[must_use]
 pub fn round_size(bytes: u64) -> String {
     for (unit, factor) in SIZES {
         if bytes >= factor && factor > 1 {
-            let tenths = bytes / (factor / 10).max(1);
+            let tenths = u128::from(bytes) * 10 / u128::from(factor);
             return format!("{}.{} {unit}", tenths / 10, tenths % 10);
         }
     }
@@ -135,6 +135,8 @@ mod tests {
         }
         assert_eq!(round_size(1_600_000), "1.5 MiB");
         assert_eq!(round_size(900), "900 B");
+        assert_eq!(round_size(80 * 1024), "80.0 KiB");
+        assert_eq!(round_size(u64::MAX), "17179869183.9 GiB");
     }
 
     #[test]

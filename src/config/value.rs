@@ -144,7 +144,7 @@ impl Kind {
         let noun = match self {
             Self::Size(_) => "a size from ",
             Self::Span(_) => "a duration from ",
-            _ => "",
+            _ => "a number from ",
         };
         let zero =
             bounds.zero.map_or_else(String::new, |what| format!(", or {} ({what})", show(0)));

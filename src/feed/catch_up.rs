@@ -98,7 +98,7 @@ impl Fanout {
         let wish = own.clone().unwrap_or_else(|| Arc::clone(&found.key));
         if newest {
             let run = newest_of_each(channel, &wish, after, self.routed);
-            self.tell_missed(index, run.missed, announce);
+            self.tell_missed(index, &run, announce);
             return Some(self.make(after, &run));
         }
         if own.is_none()
@@ -111,14 +111,11 @@ impl Fanout {
         let from = if own.is_some() { after } else { after - after % ALIGN };
         let bytes = self.limits.page_bytes;
         let mut run = channel.page(&wish, from, self.routed, bytes);
-        let missed = if run.missed || (from < after && run.upto <= after) {
+        if from < after && (run.missed || run.upto <= after) {
             // The aligned start is gone, or the page ended before it began: start at the client.
             run = channel.page(&wish, after, self.routed, bytes);
-            run.missed
-        } else {
-            false
-        };
-        self.tell_missed(index, missed, announce);
+        }
+        self.tell_missed(index, &run, announce);
         let start = if run.events.first().is_some_and(|e| e.seq <= after) { from } else { after };
         let page = self.make(start, &run);
         if own.is_none() {
@@ -134,12 +131,13 @@ impl Fanout {
         page
     }
 
-    fn tell_missed(&mut self, index: u32, missed: bool, announce: &dyn Announce) {
-        if !missed {
+    fn tell_missed(&mut self, index: u32, run: &log::Page, announce: &dyn Announce) {
+        if !run.missed {
             return;
         }
         self.tally.expired += 1;
-        let notice: Box<[u8]> = announce.gap(Gap::Expired, self.routed).into();
+        let on = run.events.first().map_or(run.upto, |event| event.seq - 1);
+        let notice: Box<[u8]> = announce.gap(Gap::Expired, on).into();
         self.own_bytes += notice.len();
         if let Some(client) = self.clients.at_mut(index) {
             let extra = client.extra.get_or_insert_default();

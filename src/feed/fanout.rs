@@ -161,7 +161,9 @@ impl Fanout {
         debug_assert!(self.clients.is_empty(), "a worker's reader starts before its first client");
         self.routed = routed;
         self.routing = None;
+        self.waiting.clear();
         self.pages.clear();
+        self.bury();
     }
 
     /// Number of clients.
@@ -192,6 +194,12 @@ impl Fanout {
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.pool.held() + self.pages.held() + self.own_bytes
+    }
+
+    /// Whether the budget of unsent bytes is spent: nothing is routed until clients take some.
+    #[must_use]
+    pub fn is_over_budget(&self) -> bool {
+        self.unsent_bytes() > self.limits.unsent_bytes_max
     }
 
     /// What is to be done; the caller empties it.

@@ -97,7 +97,6 @@ impl Fanout {
         let after = self.after(index);
         let ending = self.clients.at(index).is_some_and(|(_, c)| c.is_ending());
         self.cut(index);
-        let routed = self.routed;
         let Some(client) = self.clients.at_mut(index) else { return };
         if let Some(feed) = self.directory.feeds.at_mut(client.feed) {
             feed.bytes.leave(client.cursor, &mut self.pool);
@@ -109,7 +108,7 @@ impl Fanout {
             piece.at = 0;
         }
         if !ending {
-            let notice: Box<[u8]> = announce.gap(Gap::Conflated, routed).into();
+            let notice: Box<[u8]> = announce.gap(Gap::Conflated, after).into();
             self.own_bytes += notice.len();
             extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Notice(notice) });
         }

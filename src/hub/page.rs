@@ -6,7 +6,7 @@
 
 /// The page's content security policy.
 pub const PAGE_CSP: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
-    style-src 'sha256-83dp8HWvGtfGye1xmkqZjceeaR00sCAWeRs+YFbyoPk='; \
+    style-src 'sha256-QnVB3sp979nFftFzllxX05SE0AZo3c0ZXs0gmRCQ/fM='; \
     script-src 'sha256-i58T1WK0Sx8ZOablscQJJpJxnhQHte4kikVR8gjYe1M='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -91,6 +91,13 @@ pub fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<(Listener, 
     Ok((Listener { socket }, real))
 }
 
+/// Raises the process's soft limit on open files to the hard one, as servers do: a shell's soft
+/// limit is made for programs that use `select`. Returns the limit that holds; `None`: no limit.
+#[must_use]
+pub fn raise_files_limit() -> Option<u64> {
+    sys::raise_files_limit()
+}
+
 /// Fails if somebody else listens on `addr`. With SO_REUSEPORT a second server of the same user
 /// would share the port in silence and take half of the clients; ask before the first `bind`.
 ///

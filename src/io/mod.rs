@@ -132,6 +132,10 @@ pub trait Driver {
     /// Ends the connection; its descriptor is freed when the kernel has let go.
     fn close(&mut self, socket: Socket);
 
+    /// Ends the connection and throws away what its peer has not taken: the kernel's memory for
+    /// it is free at once, and the peer reads a reset.
+    fn reset(&mut self, socket: Socket);
+
     /// Starts or stops accepting. Starts stopped.
     fn accept(&mut self, on: bool);
 

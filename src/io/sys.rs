@@ -127,6 +127,16 @@ pub(super) fn set_option(fd: i32, level: i32, name: i32, value: u32) -> io::Resu
         .map_err(io::Error::from_raw_os_error)
 }
 
+/// When the socket is closed, what its peer has not taken is thrown away and the peer reads a reset.
+/// A failure is of no consequence: the socket then closes in order.
+pub(super) fn discard_on_close(fd: i32) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = libc::socklen_t::try_from(size_of_val(&linger)).unwrap_or(0);
+    let at = ptr::from_ref(&linger).cast();
+    // SAFETY: (2).
+    let _ = check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, at, size) });
+}
+
 fn own(fd: Result<i32, i32>) -> io::Result<OwnedFd> {
     let fd = fd.map_err(io::Error::from_raw_os_error)?;
     // SAFETY: (4).
@@ -196,4 +206,19 @@ pub(super) fn memlock_limit() -> Option<u64> {
     // SAFETY: (2): the call above succeeded, so it wrote the structure.
     let limit = unsafe { limit.assume_init() };
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// Raises the soft limit on open files to the hard one. Returns the limit that holds then; `None`
+/// if there is none, or it cannot be read.
+pub(super) fn raise_files_limit() -> Option<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: (2).
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) }).ok()?;
+    // SAFETY: (2): the call above succeeded, so it wrote the structure.
+    let limit = unsafe { limit.assume_init() };
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: (2): the structure is only read.
+    let done = check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) });
+    let holds = if done.is_ok() { limit.rlim_max } else { limit.rlim_cur };
+    (holds != libc::RLIM_INFINITY).then_some(holds)
 }

@@ -1,1 +1,234 @@
-//! (header follows with the module)
+//! One process: listeners, threads, phases, endings.
+//!
+//! ```text
+//!  run: decide the driver ▸ bind ▸ start workers ▸ start control ▸ Serving ▸ join ▸ stop control
+//! ```
+//!
+//! Invariants:
+//! 1. A process that cannot start says why and leaves nothing open.
+//! 2. The phase is `Serving` only when every worker has its driver.
+//! 3. `run` returns when every worker has: after a drain, or at once on a second signal.
+
+mod threads;
+
+use crate::base::chance::Chance;
+use crate::base::map::Hasher;
+use crate::base::phase::{Phase, PhaseFlag};
+use crate::base::sync::Arc;
+use crate::base::time::{Clock, SystemClock};
+use crate::config::budget;
+use crate::config::relations::Host;
+use crate::config::{Config, Io};
+use crate::control::{self, Control};
+use crate::io::choice::{self, Choice, Decision, Kind, Unavailable};
+use crate::io::listen::{self, ListenOptions, Listener};
+use crate::io::waker::Waker;
+use crate::log::{Channel, Limits};
+use crate::metrics::log::{Level, Log};
+use crate::metrics::{Gauge, Process};
+use crate::session::Site;
+use crate::worker::Load;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use threads::{Threads, WorkerSeed};
+
+/// Wire bytes that the slowest worker may be behind before publishes are refused for a while.
+const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Why the server cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `io = "uring"` was asked for.
+    #[error("io_uring cannot be used: {0}")]
+    Driver(#[from] Unavailable),
+    /// The listener.
+    #[error("cannot listen on {addr}: {cause}. Is another server running? Choose another `listen`")]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The admin listener.
+    #[error(
+        "cannot listen on {addr} for admin: {cause}. Choose another `admin`, or switch it off \
+         with `admin = \"off\"`"
+    )]
+    Admin {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A thread or its driver.
+    #[error("worker {index} cannot start: {cause}")]
+    Worker {
+        /// Which.
+        index: usize,
+        /// Why.
+        cause: String,
+    },
+    /// A worker's driver broke while it ran.
+    #[error("worker {index} had to stop: {cause}")]
+    Broken {
+        /// Which.
+        index: usize,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Something else that the kernel refused.
+    #[error("cannot {what}: {cause}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// Runs the server until it has drained. Blocks; signals and admin HTTP are served meanwhile.
+///
+/// # Errors
+/// It cannot start, or a worker's driver broke.
+pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
+    let clock = SystemClock::start();
+    let log = Log::stderr(Level::Info, Arc::new(clock));
+    let files_max = listen::raise_files_limit().or(host.files_max);
+    let host = Host { files_max, cpus: host.cpus.clone() };
+    let decision = choice::decide(choice_of(config.io))?;
+    log.info("driver", &[("io", &decision.kind.name()), ("reason", &decision.reason)]);
+    let (listeners, addr) = bind(config.listen, budget::workers(&config, &host))?;
+    let admin = config.admin.map(bind_admin).transpose()?;
+    let shared = Shared::new(config, &host)?;
+    let mut threads = Threads::new(Arc::clone(&shared.phase), log.clone());
+    for (index, listener) in listeners.into_iter().enumerate() {
+        threads.start(shared.seed(index, &decision, listener, &host, clock)?)?;
+    }
+    let (end, ending) = control::ending();
+    let control = Control {
+        counters: threads.counters(),
+        process: Process {
+            driver: decision.kind.name().to_owned(),
+            driver_reason: decision.reason,
+            start_unix_millis: clock.unix_millis(),
+            workers: threads.len(),
+        },
+        sample: shared.sample(),
+        phase: Arc::clone(&shared.phase),
+        wake: threads.wake(),
+        clock: Arc::new(clock),
+        log: log.clone(),
+        uring: decision.kind == Kind::Uring,
+        ending,
+        admin,
+    };
+    let at_admin = control.admin.as_ref().and_then(|admin| admin.local_addr().ok());
+    let control = threads::control(control)?;
+    shared.phase.advance(Phase::Serving);
+    threads.wake()();
+    if let Some(admin) = at_admin {
+        log.info(&format!("admin on http://{admin}"), &[]);
+    }
+    log.info(&format!("listening on http://{addr}"), &[("workers", &threads.len())]);
+    let ended = threads.join();
+    drop(end);
+    threads::join_control(control, &log);
+    log.info("stopped", &[]);
+    ended
+}
+
+/// What the threads share.
+struct Shared {
+    phase: Arc<PhaseFlag>,
+    site: Arc<Site>,
+    load: Arc<Load>,
+}
+
+impl Shared {
+    fn new(config: Config, host: &Host) -> Result<Self, StartError> {
+        let mut chance = chance()?;
+        let hasher = Hasher::new(chance.next());
+        let connections = usize::try_from(budget::connections(&config, host));
+        let by_address = config.limits.connections_per_address_max;
+        let load = Load::new(connections.unwrap_or(usize::MAX), by_address, hasher.clone());
+        let hub = &config.hub;
+        let limits = Limits {
+            events_max: hub.history_events_max,
+            bytes_max: hub.history_bytes_max,
+            age_max_millis: u64::try_from(hub.history_age_max.as_millis()).unwrap_or(u64::MAX),
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+        };
+        let channel = Arc::new(Channel::new(limits, chance.next(), hasher));
+        let phase = Arc::new(PhaseFlag::new());
+        let site = Arc::new(Site::new(Arc::new(config), channel, Arc::clone(&phase)));
+        Ok(Self { phase, site, load: Arc::new(load) })
+    }
+
+    /// What worker `index` starts from.
+    fn seed(
+        &self,
+        index: usize,
+        decision: &Decision,
+        listener: Listener,
+        host: &Host,
+        clock: SystemClock,
+    ) -> Result<WorkerSeed, StartError> {
+        let cpus = self.site.config().workers.cpus.as_ref().unwrap_or(&host.cpus);
+        Ok(WorkerSeed {
+            index,
+            cpu: index.checked_rem(cpus.len()).and_then(|i| cpus.get(i)).copied(),
+            kind: decision.kind,
+            listener,
+            waker: Waker::new().map_err(|cause| kernel("make an eventfd", cause))?,
+            site: Arc::clone(&self.site),
+            load: Arc::clone(&self.load),
+            chance: chance()?,
+            clock,
+        })
+    }
+
+    /// Reads what no worker counts.
+    fn sample(&self) -> control::Sample {
+        let site = Arc::clone(&self.site);
+        Box::new(move |recorder| {
+            let (events, bytes) = site.channel().kept();
+            recorder.set(Gauge::HistoryEvents, events as u64);
+            recorder.set(Gauge::HistoryBytes, bytes as u64);
+        })
+    }
+}
+
+fn choice_of(io: Io) -> Choice {
+    match io {
+        Io::Auto => Choice::Auto,
+        Io::Uring => Choice::Uring,
+        Io::Epoll => Choice::Epoll,
+    }
+}
+
+/// One listener for each worker, all on one address; port 0 becomes the one that the kernel gave.
+fn bind(addr: SocketAddr, count: usize) -> Result<(Vec<Listener>, SocketAddr), StartError> {
+    let failed = |cause| StartError::Listen { addr, cause };
+    if addr.port() != 0 {
+        listen::check_free(addr).map_err(failed)?;
+    }
+    let options = ListenOptions::default();
+    let (first, real) = listen::bind(addr, &options).map_err(failed)?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(listen::bind(real, &options).map_err(failed)?.0);
+    }
+    Ok((listeners, real))
+}
+
+fn bind_admin(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).map_err(|cause| StartError::Admin { addr, cause })
+}
+
+fn chance() -> Result<Chance, StartError> {
+    Chance::from_system().map_err(|cause| kernel("read the system's entropy", cause))
+}
+
+fn kernel(what: &'static str, cause: io::Error) -> StartError {
+    StartError::Kernel { what, cause }
+}

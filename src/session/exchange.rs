@@ -23,7 +23,6 @@ use crate::metrics::CloseReason;
 use crate::metrics::RequestKind;
 
 /// A request whose head is complete.
-#[derive(Debug)]
 pub(super) struct Exchange {
     head: Box<Head>,
     route: Route,
@@ -41,6 +40,13 @@ enum Route {
     Unknown,
     /// A transfer coding besides `chunked`, which nobody here undoes (RFC 9112 section 6.1).
     Coded,
+}
+
+/// Without head and body: a token may be among their bytes.
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange").field("route", &self.route).finish_non_exhaustive()
+    }
 }
 
 impl Exchange {

@@ -11,10 +11,11 @@
 //! | keep-alive | from an answer to the next request's first byte | close |
 //!
 //! Invariants:
-//! 1. What is appended to `out` does not depend on how the input is cut.
+//! 1. What is appended to `out` does not depend on how the input is cut, up to the limit on answers
+//!    to one piece of input.
 //! 2. After [`Next::Close`] and [`Next::Subscribe`] the session has ended: it is not called again.
 //! 3. Input behind a subscribe is ignored: an endless answer leaves no place for the next one.
-//! 4. Between requests a session holds no memory of its own beyond its 100 bytes.
+//! 4. Between requests a session holds no memory beyond its own 100 bytes.
 //! 5. Tokens are read and judged; no byte of one reaches `out`, an error or a log line.
 
 mod answer;
@@ -78,7 +79,6 @@ pub struct Subscribe {
 const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 
 /// The request phase of one connection.
-#[derive(Debug)]
 pub struct Session {
     decoder: Decoder,
     exchange: Option<Box<Exchange>>,
@@ -87,6 +87,17 @@ pub struct Session {
 }
 
 const _: () = assert!(size_of::<Session>() <= 104);
+
+/// Without the bytes of an unfinished head: a token may be among them.
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("stage", &self.decoder.stage())
+            .field("exchange", &self.exchange)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Which deadline runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

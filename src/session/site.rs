@@ -58,6 +58,12 @@ impl Site {
         &self.channel
     }
 
+    /// Where the process stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.now()
+    }
+
     /// Whether the process is on its way out, so that connections close after an answer.
     #[must_use]
     pub fn is_ending(&self) -> bool {

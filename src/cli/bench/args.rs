@@ -88,7 +88,8 @@ pub struct BenchArgs {
     /// `Last-Event-ID` of --resume. [default: the body of the answer to a first publish]
     #[arg(long)]
     pub resume_id: Option<String>,
-    /// Also publish at this rate to a topic of nobody, and compare the answers' time with the sweep.
+    /// Also publish at this rate to a topic of nobody, and compare the answers' time with the
+    /// sweep.
     #[arg(long, default_value_t = 0.0)]
     pub probe_rate: f64,
     /// Topic of --probe-rate.
@@ -97,7 +98,8 @@ pub struct BenchArgs {
     /// Report the server's cost per publish in this many slices of the run.
     #[arg(long, default_value_t = 0)]
     pub slices: u64,
-    /// The server makes the events itself: it is sent one POST with {run}, {events}, {rate}, {size}.
+    /// The server makes the events itself: it is sent one POST with {run}, {events}, {rate},
+    /// {size}.
     #[arg(long)]
     pub server_publishes: bool,
     /// Process id of the server, for its CPU time and memory (descendants included).

@@ -20,6 +20,9 @@ const CAP_IPC_LOCK: u32 = 14;
 /// Oldest kernel whose io_uring has what the driver needs (`DEFER_TASKRUN`).
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
+/// Connections that a listener asks the kernel to queue.
+const BACKLOG: u64 = 8192;
+
 /// All findings, in the order in which an operator would set things.
 #[must_use]
 pub fn all(tree: &Tree, want: &Want) -> Vec<Finding> {
@@ -44,10 +47,11 @@ fn state(fine: bool) -> State {
 fn files(tree: &Tree, want: &Want) -> Finding {
     let files = want.files();
     let limit = tree.limit("Max open files");
-    let (state, current) = match limit.map(|limit| limit.soft) {
+    // The server raises its soft limit to the hard one when it starts.
+    let (state, current) = match limit.map(|limit| limit.hard) {
         None => (State::Unknown, "not readable".to_owned()),
         Some(None) => (State::Fine, "unlimited".to_owned()),
-        Some(Some(soft)) => (state(soft >= files), soft.to_string()),
+        Some(Some(hard)) => (state(hard >= files), hard.to_string()),
     };
     Finding {
         name: "open files",
@@ -55,7 +59,7 @@ fn files(tree: &Tree, want: &Want) -> Finding {
         current,
         wanted: format!("at least {files}"),
         why: "each client takes a descriptor; at the limit new clients are turned away",
-        command: format!("LimitNOFILE={files} in the unit, or: ulimit -n {files}"),
+        command: format!("LimitNOFILE={files} in the unit, or: ulimit -Hn {files}"),
     }
 }
 
@@ -155,13 +159,13 @@ fn sysctls(want: &Want) -> Vec<Sysctl> {
         ),
         row(
             "net.core.somaxconn",
-            Bound::Least(4096),
+            Bound::Least(BACKLOG),
             "cuts the listener's queue; when all clients reconnect at once, connects beyond it \
              are dropped and retried after a second",
         ),
         row(
             "net.ipv4.tcp_max_syn_backlog",
-            Bound::Least(4096),
+            Bound::Least(BACKLOG),
             "handshakes that may be under way; a reconnect storm needs as many as the queue",
         ),
         row(

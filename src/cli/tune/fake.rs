@@ -35,7 +35,7 @@ impl Fake {
         for (name, value) in [
             ("fs/nr_open", "1048576"),
             ("fs/file-max", "2466177"),
-            ("net/core/somaxconn", "4096"),
+            ("net/core/somaxconn", "8192"),
             ("net/ipv4/tcp_max_syn_backlog", "8192"),
             ("net/ipv4/tcp_syncookies", "1"),
             ("net/ipv4/tcp_slow_start_after_idle", "0"),

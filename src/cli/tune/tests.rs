@@ -103,3 +103,32 @@ fn the_holder_of_the_capability_has_no_memlock_limit() {
     fake.write("proc/self/status", "CapEff:\t0000000000004000\nCpus_allowed_list:\t0\n");
     assert!(names(&fake, &want(500), State::Short).is_empty());
 }
+
+/// What `tuning/` tells an operator to set is what `tune` then finds fine, for a million clients.
+#[test]
+fn the_files_in_tuning_satisfy_what_tune_wants() {
+    let fake = Fake::new("the_files_in_tuning");
+    fake.write("proc/sys/net/netfilter/nf_conntrack_max", "1");
+    let settings = include_str!("../../../tuning/sysctl.d/60-tidegate.conf");
+    let settings = settings.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    for setting in settings {
+        let (name, value) = setting.trim_start_matches('-').split_once(" = ").unwrap();
+        fake.write(&format!("proc/sys/{}", name.replace('.', "/")), value);
+    }
+    let unit = include_str!("../../../tuning/systemd/tidegate.service");
+    let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let (files, locked) = (setting("LimitNOFILE="), setting("LimitMEMLOCK="));
+    fake.write(
+        "proc/self/limits",
+        &format!(
+            "Max open files {files} {files} files\nMax locked memory {0} {0} bytes\n",
+            locked.replace("infinity", "unlimited")
+        ),
+    );
+    assert_eq!(names(&fake, &want(1_000_000), State::Short), [""; 0]);
+    assert_eq!(names(&fake, &want(1_000_000), State::Unknown), [""; 0]);
+    let stop: u64 = setting("TimeoutStopSec=").parse().unwrap();
+    assert!(stop > Config::default().drain.period.as_secs(), "the drain would be cut off");
+    let limits = include_str!("../../../tuning/limits.d/60-tidegate.conf");
+    assert!(limits.lines().any(|line| line.starts_with("tidegate  hard  nofile   1048576")));
+}

@@ -121,7 +121,7 @@ impl Uring {
     /// # Errors
     /// What stands in the way, with the remedy.
     pub fn new(listener: Listener, waker: &Waker) -> Result<Self, Unavailable> {
-        Self::open(Some(listener), waker)
+        Ring::open().map(|ring| Self::over(ring, Some(listener), waker))
     }
 
     /// A driver for the calling thread that accepts nothing.
@@ -129,12 +129,12 @@ impl Uring {
     /// # Errors
     /// What stands in the way, with the remedy.
     pub fn without_listener(waker: &Waker) -> Result<Self, Unavailable> {
-        Self::open(None, waker)
+        Ring::open().map(|ring| Self::over(ring, None, waker))
     }
 
-    fn open(listener: Option<Listener>, waker: &Waker) -> Result<Self, Unavailable> {
+    fn over(ring: Ring, listener: Option<Listener>, waker: &Waker) -> Self {
         let mut uring = Self {
-            ring: Ring::open()?,
+            ring,
             waker: waker.clone(),
             acceptor: Acceptor::new(listener),
             table: Table::default(),
@@ -142,7 +142,7 @@ impl Uring {
             thread: PhantomData,
         };
         uring.watch_waker();
-        Ok(uring)
+        uring
     }
 
     /// Multishot works by edges: each wake is one edge, and the eventfd need not be read.
@@ -235,6 +235,11 @@ impl Driver for Uring {
         }
     }
 
+    fn reset(&mut self, socket: Socket) {
+        sys::discard_on_close(socket.0);
+        self.close(socket);
+    }
+
     fn accept(&mut self, on: bool) {
         self.acceptor.set(on, &mut self.ring);
     }
@@ -294,20 +299,4 @@ impl fmt::Debug for Uring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn data_keeps_its_three_parts() {
-        for kind in [Kind::Hangup, Kind::Read, Kind::Write, Kind::Send, Kind::Accept, Kind::Wake] {
-            let data = kind.data(table::GENERATION_MASK, i32::MAX);
-            assert_eq!(Kind::of(data), Some(kind));
-            assert_eq!(Kind::generation(data), table::GENERATION_MASK);
-            assert_eq!(Kind::fd(data), i32::MAX);
-        }
-        assert_eq!(Kind::of(0), None);
-        for interest in [Interest::Hangup, Interest::Read, Interest::Write] {
-            assert_eq!(u32::from(Kind::from(interest) as u8), table::bit(interest));
-        }
-    }
-}
+mod tests;

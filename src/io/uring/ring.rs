@@ -33,6 +33,9 @@ use crate::io::uring::Kind;
 const SUBMISSIONS: u32 = 256;
 /// Completion entries. Armed polls are not bounded by it: more answers wait in the kernel.
 const COMPLETIONS: u32 = 4096;
+/// Enters per turn. Recent kernels run some twenty pieces of deferred work in each; one turn takes
+/// in more than that, and still not everything.
+const ENTERS_MAX: u32 = 24;
 /// Memory of the ring of a process that has just ended is still charged for a while.
 const MEMORY_RETRIES: u32 = 40;
 const MEMORY_PAUSE: Duration = Duration::from_millis(50);
@@ -58,10 +61,15 @@ pub(super) struct Ring {
 impl Ring {
     /// Sets a ring up for the calling thread, which must be the one to use it.
     pub(super) fn open() -> Result<Self, Unavailable> {
-        let ring = build().map_err(|error| Unavailable::classify(&error))?;
+        Self::with_completions(COMPLETIONS)
+    }
+
+    /// As `open`, with so many completion entries; few make it overflow in a test.
+    pub(super) fn with_completions(completions: u32) -> Result<Self, Unavailable> {
+        let ring = build(completions).map_err(|error| Unavailable::classify(&error))?;
         // All our operations finish inline; if one ever does not, it gets one thread.
         let _ = ring.submitter().register_iowq_max_workers(&mut [1, 1]);
-        let answers = VecDeque::with_capacity(COMPLETIONS as usize);
+        let answers = VecDeque::with_capacity(completions as usize);
         Ok(Self { ring, answers, broken: None })
     }
 
@@ -103,27 +111,33 @@ impl Ring {
     pub(super) fn turn(&mut self, wait: Option<Duration>) -> io::Result<()> {
         self.check()?;
         let (submitter, mut sq, mut cq) = self.ring.split();
-        let sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
+        let timespec = wait.map(types::Timespec::from);
+        let args = types::SubmitArgs::new();
+        let args = timespec.as_ref().map_or(args, |timespec| args.timespec(timespec));
+        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
+        let mut sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
         // Nothing to submit, nothing deferred, nothing overflowed: then the kernel has no news
         // beyond what it has posted, and asking costs a system call.
-        if sleep || !sq.is_empty() || sq.taskrun() || sq.cq_overflow() {
-            let timespec = wait.map(types::Timespec::from);
-            let args = types::SubmitArgs::new();
-            let args = timespec.as_ref().map_or(args, |timespec| args.timespec(timespec));
-            let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        for _ in 0..ENTERS_MAX {
+            if !sleep && sq.is_empty() && !sq.taskrun() && !sq.cq_overflow() {
+                break;
+            }
             let queued = u32::try_from(sq.len()).unwrap_or(SUBMISSIONS);
             // SAFETY: (4).
-            let entered =
-                unsafe { submitter.enter(queued, u32::from(sleep), flags.bits(), Some(&args)) };
+            let entered = unsafe { submitter.enter(queued, u32::from(sleep), flags, Some(&args)) };
             sq.sync();
-            if let Err(error) = entered
-                && !matches!(error.raw_os_error(), Some(sys::ETIME)) // slept its time
-                && !passes(&error)
-            {
-                self.broken = error.raw_os_error();
-                return Err(error);
-            }
             cq.sync();
+            reap(&mut cq, &[], &mut Vec::new(), &mut self.answers);
+            sleep = false;
+            match entered {
+                Ok(_) => {}
+                // Slept its time, interrupted, or short of memory: the next turn goes on.
+                Err(error) if error.raw_os_error() == Some(sys::ETIME) || passes(&error) => break,
+                Err(error) => {
+                    self.broken = error.raw_os_error();
+                    return Err(error);
+                }
+            }
         }
         reap(&mut cq, &[], &mut Vec::new(), &mut self.answers);
         Ok(())
@@ -224,14 +238,14 @@ fn passes(error: &io::Error) -> bool {
 }
 
 /// Builds the ring, with what this kernel offers from 6.1 on.
-fn build() -> io::Result<IoUring> {
+fn build(completions: u32) -> io::Result<IoUring> {
     let mut retries = MEMORY_RETRIES;
     let mut sqarray = false;
     loop {
         let mut builder = IoUring::builder();
         builder
             .dontfork()
-            .setup_cqsize(COMPLETIONS)
+            .setup_cqsize(completions)
             .setup_submit_all()
             .setup_coop_taskrun()
             .setup_taskrun_flag()

@@ -134,7 +134,8 @@ mod tests {
 
     const STREAM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n\
         HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc\
-        HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n\
+        HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n\
         HTTP/1.1 204 No Content\r\n\r\n\
         HTTP/1.1 413 Too Large\r\ncontent-length:0\r\n\r\n";
 

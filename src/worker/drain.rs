@@ -1,0 +1,105 @@
+//! The drain: no new connections, what is queued is delivered, then clients end one by one.
+//!
+//! Each client's end is drawn evenly over the period, and its `retry:` over the time that the
+//! fleet needs to take all of them, so neither the closes nor the reconnects come as a storm.
+//!
+//! Invariants:
+//! 1. A client ends behind everything that was queued for it, on an event boundary, after a
+//!    `retry:`.
+//! 2. At the deadline, the period and a little more, whoever is left is closed.
+//! 3. Connections between requests stay until the clients are gone, so publishers can go on.
+
+use super::Progress;
+use super::Worker;
+use super::clients::tick;
+use crate::base::time::{Clock, Moment};
+use crate::feed::{ClientId, Tick, Until};
+use crate::io::Driver;
+use crate::metrics::CloseReason;
+use std::time::Duration;
+
+/// How long after the period a client may still take its last bytes.
+const GRACE: Duration = Duration::from_secs(5);
+/// The reconnection time that browsers use when the hub sets none, in milliseconds.
+const RETRY: u64 = 3000;
+
+/// Where the drain stands.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    /// When it began.
+    since: Option<Moment>,
+    /// Subscribers of the process when it began, about.
+    crowd: u64,
+}
+
+impl Drain {
+    pub(super) fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+}
+
+impl<D: Driver, C: Clock> Worker<D, C> {
+    /// One step of the drain.
+    pub(super) fn drain(&mut self, now: Moment) -> Progress {
+        let Some(since) = self.drain.since else {
+            self.begin_drain(now);
+            return Progress::Running;
+        };
+        let period = self.site.config().drain.period;
+        if self.fanout.clients() == 0 {
+            let idle: Vec<_> = self.idle().collect();
+            for handle in idle {
+                self.end_idle(handle, now);
+            }
+            if self.connections.is_empty() {
+                return Progress::Done;
+            }
+        }
+        if now >= since.after(period + GRACE) {
+            self.close_all();
+            return Progress::Done;
+        }
+        Progress::Running
+    }
+
+    fn begin_drain(&mut self, now: Moment) {
+        self.driver.stop_listening();
+        self.accept_at = None;
+        self.drain = Drain { since: Some(now), crowd: self.load.total() as u64 };
+        let all: Vec<ClientId> =
+            (0..self.fanout.slots()).filter_map(|slot| self.fanout.client_at(slot)).collect();
+        for id in all {
+            if let Some(end) = self.drain_end(now) {
+                self.fanout.end_by(id, end, Until::Drain);
+            }
+        }
+    }
+
+    /// When a client ends that is here during the drain: drawn from what is left of the period.
+    pub(super) fn drain_end(&mut self, now: Moment) -> Option<Tick> {
+        let since = self.drain.since?;
+        let left = since.after(self.site.config().drain.period).since(now);
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        Some(tick(now.after(Duration::from_millis(self.chance.below(left + 1)))))
+    }
+
+    /// The reconnection time of one client, in milliseconds.
+    pub(super) fn drain_retry(&mut self) -> u64 {
+        let config = self.site.config();
+        let base = config.hub.retry.unwrap_or(RETRY);
+        let rate = u64::from(config.drain.reconnects_per_second).max(1);
+        let spread = self.drain.crowd.saturating_mul(1000) / rate;
+        base + self.chance.below(spread + 1)
+    }
+
+    /// Closes everything now.
+    pub(super) fn close_all(&mut self) {
+        for slot in 0..self.fanout.slots() {
+            let Some(id) = self.fanout.client_at(slot) else { continue };
+            if let Some((socket, tag)) = self.fanout.remove(id) {
+                self.close_client(socket, tag, CloseReason::DrainDeadline);
+            }
+        }
+        self.release_all();
+    }
+}

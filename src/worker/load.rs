@@ -1,0 +1,131 @@
+//! What all workers of a process count together: connections, in total and by client address.
+//!
+//! Invariants:
+//! 1. Every `enter` that was let in is followed by one `leave` with the same key.
+//! 2. The count by address is never too low. It may be too high where addresses share both of
+//!    their cells: a table of atomics of fixed size instead of a map with a lock.
+
+use crate::base::map::Hasher;
+use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
+
+const CELLS: usize = 1 << 16;
+
+/// An address as the limit sees it: hashed, an IPv6 /64 counting as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressKey(pub u32);
+
+/// Which limit refuses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Connections in total.
+    Total,
+    /// Connections of this address.
+    Address,
+}
+
+/// The connections of the process.
+#[derive(Debug)]
+pub struct Load {
+    total: AtomicUsize,
+    total_max: usize,
+    rows: Option<[Box<[AtomicU32]>; 2]>,
+    address_max: u32,
+    hasher: Hasher,
+}
+
+impl Load {
+    /// Nothing open. `address_max` 0 means no limit by address.
+    #[must_use]
+    pub fn new(total_max: usize, address_max: u32, hasher: Hasher) -> Self {
+        let row = || (0..CELLS).map(|_| AtomicU32::new(0)).collect();
+        let rows = (address_max > 0).then(|| [row(), row()]);
+        Self { total: AtomicUsize::new(0), total_max, rows, address_max, hasher }
+    }
+
+    /// The key of a peer.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+    pub fn key(&self, peer: SocketAddr) -> AddressKey {
+        if self.rows.is_none() {
+            return AddressKey(0);
+        }
+        let hash = match peer.ip().to_canonical() {
+            IpAddr::V4(v4) => self.hasher.hash(&v4.octets()),
+            IpAddr::V6(v6) => self.hasher.hash(&v6.octets().first_chunk::<8>()),
+        };
+        AddressKey(hash as u32)
+    }
+
+    /// Counts a connection in.
+    ///
+    /// # Errors
+    /// The limit that is reached; nothing was counted.
+    pub fn enter(&self, key: AddressKey) -> Result<(), Refused> {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= self.total_max {
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::Total);
+        }
+        let least = self.cells(key).map(|cell| cell.fetch_add(1, Ordering::Relaxed)).min();
+        if least.is_some_and(|count| count >= self.address_max) {
+            self.leave(key);
+            return Err(Refused::Address);
+        }
+        Ok(())
+    }
+
+    /// Counts a connection out.
+    pub fn leave(&self, key: AddressKey) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
+        for cell in self.cells(key) {
+            cell.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections now.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    fn cells(&self, key: AddressKey) -> impl Iterator<Item = &AtomicU32> {
+        let places = [key.0 & 0xffff, key.0 >> 16];
+        let rows = self.rows.iter().flatten();
+        rows.zip(places).filter_map(|(row, place)| row.get(place as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(total: usize, address: u32) -> Load {
+        Load::new(total, address, Hasher::new(1))
+    }
+
+    #[test]
+    fn the_total_is_a_limit_and_comes_back() {
+        let load = load(2, 0);
+        let key = load.key("127.0.0.1:1".parse().unwrap());
+        assert_eq!((load.enter(key), load.enter(key)), (Ok(()), Ok(())));
+        assert_eq!(load.enter(key), Err(Refused::Total));
+        load.leave(key);
+        assert_eq!(load.enter(key), Ok(()));
+        assert_eq!(load.total(), 2);
+    }
+
+    #[test]
+    fn an_address_has_a_limit_of_its_own_and_a_v6_network_is_one_address() {
+        let load = load(100, 2);
+        let key = |text: &str| load.key(text.parse().unwrap());
+        assert_eq!(key("10.0.0.1:1"), key("[::ffff:10.0.0.1]:2"));
+        assert_eq!(key("[2001:db8::1]:1"), key("[2001:db8::ffff:2]:9"));
+        assert_ne!(key("[2001:db8::1]:1"), key("[2001:db8:0:1::1]:1"));
+        let (a, b) = (key("10.0.0.1:1"), key("10.0.0.2:1"));
+        assert_eq!((load.enter(a), load.enter(a), load.enter(b)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(load.enter(a), Err(Refused::Address));
+        assert_eq!(load.total(), 3);
+        load.leave(a);
+        assert_eq!(load.enter(a), Ok(()));
+    }
+}

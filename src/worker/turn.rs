@@ -1,0 +1,157 @@
+//! The turn: every stage once, each bounded.
+//!
+//! Invariants: the worker sleeps only when no stage has anything to do before the wait is over.
+
+use super::{Owner, Progress, Worker};
+use crate::base::phase::Phase;
+use crate::base::time::{Clock, Moment};
+use crate::io::{Driver, Interest, Ready, Socket};
+use crate::metrics::{AcceptFailure, Counter, Stage};
+use std::io;
+use std::time::Duration;
+
+/// Feeds that are looked at in one turn.
+const ROUTE_BUDGET: usize = 2048;
+/// Clients that are given a page in one turn.
+const CATCH_UP_BUDGET: usize = 256;
+/// How long accepting pauses after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl<D: Driver, C: Clock> Worker<D, C> {
+    /// One turn: sleeps if there is nothing to do, then does a bounded piece of everything.
+    ///
+    /// # Errors
+    /// The driver is broken.
+    pub fn turn(&mut self) -> io::Result<Progress> {
+        let start = self.clock.now();
+        let wait = self.wait(start);
+        let mut ready = std::mem::take(&mut self.scratch.ready);
+        ready.clear();
+        self.driver.turn(wait, &mut ready)?;
+        self.bell.unpark();
+        let now = self.clock.now();
+        self.count(Stage::Sleep, start, now);
+        self.recorder.add(Counter::Turns, 1);
+        if self.follow_phase(now) == Progress::Done {
+            return Ok(Progress::Done);
+        }
+        for event in ready.drain(..) {
+            self.reap(event, now);
+        }
+        self.scratch.ready = ready;
+        let reaped = self.lap(Stage::Reap, now);
+        self.intake(now)?;
+        let taken = self.lap(Stage::Intake, reaped);
+        self.route();
+        let routed = self.lap(Stage::Route, taken);
+        self.sweep(now)?;
+        let swept = self.lap(Stage::Sweep, routed);
+        self.timers(now)?;
+        self.lap(Stage::Timers, swept);
+        Ok(Progress::Running)
+    }
+
+    /// How long to sleep. With `None` or a span, the bell is parked.
+    fn wait(&mut self, now: Moment) -> Option<Duration> {
+        if self.is_busy() {
+            return Some(Duration::ZERO);
+        }
+        if self.reader.is_some() {
+            self.bell.park();
+            // An append between the last look and `park` has rung nobody: look again.
+            if self.has_unread() {
+                self.bell.unpark();
+                return Some(Duration::ZERO);
+            }
+        }
+        self.next_timer(now)
+    }
+
+    fn is_busy(&mut self) -> bool {
+        !self.readable.is_empty()
+            || self.fanout.ready() > 0
+            || self.fanout.is_routing()
+            || self.has_unread()
+    }
+
+    /// Whether there are events to route and room for them.
+    fn has_unread(&mut self) -> bool {
+        !self.fanout.is_over_budget()
+            && self.reader.as_mut().is_some_and(|reader| reader.peek().is_some())
+    }
+
+    fn reap(&mut self, event: Ready, now: Moment) {
+        match event {
+            Ready::Accepted { socket, peer } => self.admit(socket, peer, now),
+            Ready::AcceptFailed { errno } => {
+                let cause = match errno {
+                    EMFILE | ENFILE => AcceptFailure::Descriptors,
+                    ENOBUFS | ENOMEM => AcceptFailure::Memory,
+                    ECONNABORTED => AcceptFailure::Aborted,
+                    _ => AcceptFailure::Other,
+                };
+                self.recorder.add(Counter::AcceptFailed(cause), 1);
+                self.accept_at = Some(now.after(ACCEPT_PAUSE));
+                self.shed_idle();
+            }
+            Ready::Woken => {}
+            Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
+                Owner::Client(id) => self.client_event(id, writable, hangup),
+                Owner::Connection(handle) => {
+                    self.connection_event(handle, readable || hangup, writable || hangup);
+                }
+            },
+        }
+    }
+
+    /// Starts, pauses and ends with the process.
+    fn follow_phase(&mut self, now: Moment) -> Progress {
+        match self.site.phase() {
+            Phase::Starting => {}
+            Phase::Serving => {
+                if self.accept_at.is_some_and(|at| at <= now) {
+                    self.accept_at = None;
+                    self.driver.accept(true);
+                }
+            }
+            Phase::Draining => return self.drain(now),
+            Phase::Closed => {
+                self.close_all();
+                return Progress::Done;
+            }
+        }
+        Progress::Running
+    }
+
+    fn route(&mut self) {
+        let Some(reader) = &mut self.reader else { return };
+        let announce = super::clients::Notices { site: &self.site };
+        if let Some(newest) = self.fanout.route(reader, ROUTE_BUDGET, &announce) {
+            self.newest_millis = newest.unix_millis;
+        }
+        if self.fanout.is_waiting() {
+            self.fanout.catch_up(self.site.channel(), CATCH_UP_BUDGET, &announce);
+        }
+    }
+
+    pub(super) fn watch(&mut self, socket: Socket, owner: Owner, interest: Interest) {
+        self.driver.watch(socket, owner.token(), interest);
+    }
+
+    fn lap(&self, stage: Stage, since: Moment) -> Moment {
+        let now = self.clock.now();
+        self.count(stage, since, now);
+        now
+    }
+
+    fn count(&self, stage: Stage, since: Moment, now: Moment) {
+        self.recorder.add(Counter::TurnNanos(stage), now.nanos().saturating_sub(since.nanos()));
+    }
+}
+
+// Linux's numbers, on every architecture that Rust's tier 1 and 2 hosts have.
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ECONNABORTED: i32 = 103;
+const ENOBUFS: i32 = 105;
