@@ -96,7 +96,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         last
     }
 
-    fn gauges(&self) {
+    pub(super) fn gauges(&self) {
         let (feeds, topics) = self.fanout.feeds();
         self.recorder.set(Gauge::Feeds, feeds as u64);
         self.recorder.set(Gauge::Topics, topics as u64);
