@@ -1,7 +1,21 @@
 //! The commands through the real binary: output, exit codes, and files that must pass `check`.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits with a deadline"
+)]
 
+#[allow(dead_code, reason = "shared with tests/clients, which uses more of it")]
+#[path = "clients/process.rs"]
+mod process;
+
+use process::Process;
 use std::fs;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Output;
@@ -160,4 +174,57 @@ fn tune_says_what_falls_short_and_its_code_tells() {
     assert_eq!(fine.status.code(), Some(0), "{}", out(&fine));
     let before = fs::read_to_string(folder.0.join("proc/sys/net/core/somaxconn")).unwrap();
     assert_eq!(before, "8192\n");
+}
+
+/// The address after `text` in the server's log.
+fn address(server: &mut Process, text: &str) -> String {
+    server.await_err(text);
+    // A line may arrive in pieces; it is whole when its end is there.
+    process::until("the end of the line", || {
+        let log = server.err();
+        let (line, _) = log.split(text).nth(1)?.split_once('\n')?;
+        Some(line.split([' ', '"']).next()?.to_owned())
+    })
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(process::PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn signal(server: &Process, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &server.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn serve_says_where_it_listens_serves_and_ends_on_sigterm() {
+    let args = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"];
+    let mut server = Process::tidegate(&args);
+    let admin = address(&mut server, "admin on http://");
+    let listen = address(&mut server, "listening on http://");
+    assert!(get(&listen, "/").starts_with("HTTP/1.1 200 "));
+    assert!(get(&admin, "/ready").starts_with("HTTP/1.1 200 "));
+    signal(&server, "TERM");
+    let outcome = server.outcome();
+    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+    assert_eq!(outcome.out, "");
+    for part in ["memory for ", "every limit reached", "no hub.publisher_key"] {
+        assert!(outcome.err.contains(part), "{part}\n{}", outcome.err);
+    }
+}
+
+#[test]
+fn a_taken_address_is_a_failure_with_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let outcome = process::tidegate(&["serve", "--listen", &address, "--admin", "off"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.err);
+    assert!(outcome.err.contains("tidegate: cannot listen on "), "{}", outcome.err);
+    assert!(outcome.err.contains(&address), "{}", outcome.err);
 }

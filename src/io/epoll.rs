@@ -236,6 +236,11 @@ impl Driver for Epoll {
         }
     }
 
+    fn reset(&mut self, socket: Socket) {
+        sys::discard_on_close(socket.0);
+        self.close(socket);
+    }
+
     fn accept(&mut self, on: bool) {
         let Some(listener) = &self.listener else { return };
         if on == self.accepting {

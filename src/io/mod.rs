@@ -134,9 +134,7 @@ pub trait Driver {
 
     /// Ends the connection and throws away what its peer has not taken: the kernel's memory for
     /// it is free at once, and the peer reads a reset.
-    fn reset(&mut self, socket: Socket) {
-        self.close(socket);
-    }
+    fn reset(&mut self, socket: Socket);
 
     /// Starts or stops accepting. Starts stopped.
     fn accept(&mut self, on: bool);

@@ -61,9 +61,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.reader = Some(reader);
             self.fanout.start(routed);
         }
-        if wish.after.is_some() {
-            self.recorder.add(Counter::Resumes, 1);
-        }
         let newcomer = Newcomer {
             socket: socket.0,
             tag: key.0,
@@ -180,6 +177,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if self.reader.is_some() && self.fanout.clients() == 0 {
             self.fanout.start(0);
             self.reader = None;
+            // Without clients the worker may sleep for long: what it last told must be true.
+            self.gauges();
         }
     }
 

@@ -10,6 +10,11 @@
     reason = "a test fails by panicking, and polls what has no other way to be awaited"
 )]
 
+mod browser;
 mod commands;
 mod fake;
 mod process;
+mod programs;
+mod proxy;
+mod server;
+mod webdriver;

@@ -1,5 +1,4 @@
 //! Child processes with deadlines: none outlives its test, and each tells what it printed.
-#![allow(dead_code, reason = "until the tests against the real server are there")]
 
 use std::io::Read;
 use std::io::Write;
@@ -103,28 +102,42 @@ impl Process {
         self.err.text()
     }
 
+    /// Fails the test, with what it printed, if it has ended.
+    #[track_caller]
+    pub(crate) fn assert_running(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "ended early: {ended:?}\n{}\n{}", self.out(), self.err());
+    }
+
     /// Waits until standard output holds `text`.
     #[track_caller]
     pub(crate) fn await_out(&mut self, text: &str) {
-        until(&format!("`{text}` in the output"), || {
-            let alive = self.child.try_wait().unwrap().is_none();
-            let found = self.out().contains(text);
-            assert!(found || alive, "ended early: {}\n{}", self.out(), self.err());
-            found.then_some(())
-        });
+        self.wait(text, Self::out);
     }
 
     /// Waits until standard error holds `text`.
     #[track_caller]
     pub(crate) fn await_err(&mut self, text: &str) {
-        until(&format!("`{text}` in standard error"), || {
-            let alive = self.child.try_wait().unwrap().is_none();
-            let found = self.err().contains(text);
-            assert!(found || alive, "ended early: {}\n{}", self.out(), self.err());
-            found.then_some(())
-        });
+        self.wait(text, Self::err);
     }
 
+    #[track_caller]
+    fn wait(&mut self, text: &str, printed: fn(&mut Self) -> String) {
+        let start = Instant::now();
+        loop {
+            let ended = self.child.try_wait().unwrap().is_some();
+            if printed(self).contains(text) {
+                return;
+            }
+            let (out, err) = (self.out(), self.err());
+            assert!(!ended, "ended without `{text}`\n{out}\n{err}");
+            assert!(start.elapsed() < PATIENCE, "waited too long for `{text}`\n{out}\n{err}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Its process id.
+    #[allow(dead_code, reason = "for tests/cli.rs, which shares this file and sends signals")]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -149,4 +162,15 @@ impl Drop for Process {
 #[track_caller]
 pub(crate) fn tidegate(args: &[&str]) -> Outcome {
     Process::tidegate(args).outcome()
+}
+
+/// Whether a program is installed; says loudly when it is not. (Not with `eprintln!`, which the
+/// test harness swallows when the test passes.)
+pub(crate) fn installed(program: &str, test: &str) -> bool {
+    let script = format!("command -v {program}");
+    let found = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).status().unwrap();
+    if !found.success() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: `{program}` is not installed");
+    }
+    found.success()
 }

@@ -47,10 +47,11 @@ fn state(fine: bool) -> State {
 fn files(tree: &Tree, want: &Want) -> Finding {
     let files = want.files();
     let limit = tree.limit("Max open files");
-    let (state, current) = match limit.map(|limit| limit.soft) {
+    // The server raises its soft limit to the hard one when it starts.
+    let (state, current) = match limit.map(|limit| limit.hard) {
         None => (State::Unknown, "not readable".to_owned()),
         Some(None) => (State::Fine, "unlimited".to_owned()),
-        Some(Some(soft)) => (state(soft >= files), soft.to_string()),
+        Some(Some(hard)) => (state(hard >= files), hard.to_string()),
     };
     Finding {
         name: "open files",
@@ -58,7 +59,7 @@ fn files(tree: &Tree, want: &Want) -> Finding {
         current,
         wanted: format!("at least {files}"),
         why: "each client takes a descriptor; at the limit new clients are turned away",
-        command: format!("LimitNOFILE={files} in the unit, or: ulimit -n {files}"),
+        command: format!("LimitNOFILE={files} in the unit, or: ulimit -Hn {files}"),
     }
 }
 

@@ -235,6 +235,11 @@ impl Driver for Uring {
         }
     }
 
+    fn reset(&mut self, socket: Socket) {
+        sys::discard_on_close(socket.0);
+        self.close(socket);
+    }
+
     fn accept(&mut self, on: bool) {
         self.acceptor.set(on, &mut self.ring);
     }

@@ -1,0 +1,125 @@
+//! Chromium's `EventSource` against the real server: the server's own page, a stream over a
+//! restart, cuts at any byte, and a page on another origin.
+
+use crate::fake::Fake;
+use crate::fake::answer;
+use crate::process::installed;
+use crate::proxy::Proxy;
+use crate::server::Server;
+use crate::webdriver::Browser;
+use serde_json::json;
+
+/// A browser, or `None` and a loud word where there is none.
+fn browser(test: &str) -> Option<Browser> {
+    let there = installed("chromium", test) && installed("chromedriver", test);
+    there.then(Browser::start)
+}
+
+/// Makes an `EventSource` that keeps what it sees in `window`.
+const WATCH: &str = "
+    window.events = []; window.opens = 0; window.errors = 0;
+    window.source = new EventSource('/.well-known/mercure?topic=news');
+    source.onopen = () => opens += 1;
+    source.onerror = () => errors += 1;
+    const keep = (e) => events.push([e.type, e.lastEventId, e.data]);
+    source.onmessage = keep;
+    source.addEventListener('gap', keep);
+    source.addEventListener('t', keep);
+";
+
+#[test]
+#[ignore = "until the server serves"]
+fn chromium_receives_and_resumes_over_a_restart() {
+    let Some(browser) = browser("chromium_receives_and_resumes_over_a_restart") else { return };
+    let mut server = Server::start("");
+    browser.open(&server.home());
+    browser.run(WATCH);
+    browser.wait("return opens === 1");
+    // The page publishes, and receives what it published.
+    let publish = "return (async () => {
+        const body = new URLSearchParams(
+            { topic: 'news', type: 't', id: 'a é \"q\"', data: ' one\\r\\n\\ntwo' });
+        const answer = await fetch('/.well-known/mercure', { method: 'POST', body });
+        return [answer.status, await answer.text()];
+    })()";
+    assert_eq!(browser.run(publish), json!([200, "a é \"q\""]));
+    browser.wait("return events.length === 1");
+    assert_eq!(browser.run("return events"), json!([["t", "a é \"q\"", " one\n\ntwo"]]));
+    let before = server.publish("news", "before");
+    browser.wait("return events.length === 2");
+
+    server.kill();
+    browser.wait("return errors > 0 && source.readyState === EventSource.CONNECTING");
+    server.restart();
+    // The history is gone. A gap is announced only to a client that sent a last id.
+    browser.wait("return opens === 2 && events.length === 3");
+    let after = server.publish("news", "after");
+    browser.wait("return events.length === 4");
+    let events = browser.run("return events");
+    assert_eq!(events[1], json!(["message", before, "before"]));
+    assert_eq!(events[2][0], "gap");
+    let gap = events[2][2].as_str().unwrap();
+    assert!(gap.contains("\"reason\":\"unknown\""), "{gap}");
+    assert_eq!(events[3], json!(["message", after, "after"]));
+}
+
+#[test]
+#[ignore = "until the server serves"]
+fn chromium_loses_nothing_when_cut() {
+    let Some(browser) = browser("chromium_loses_nothing_when_cut") else { return };
+    let server = Server::start("");
+    let proxy = Proxy::to(server.address);
+    browser.open(&format!("http://{}/", proxy.address));
+    browser.run(WATCH);
+    browser.wait("return opens === 1");
+    server.publish("news", "0");
+    browser.wait("return events.length === 1");
+    proxy.cut();
+    let want: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    for event in &want[1..] {
+        server.publish("news", event);
+    }
+    browser.wait("return events.length >= 300");
+    let cuts = proxy.mend();
+    assert_eq!(browser.run("return events.map((e) => e[2])"), json!(want));
+    assert!(cuts >= 3, "only {cuts} cuts: the test proves little");
+}
+
+#[test]
+#[ignore = "until the server serves"]
+fn chromium_shows_the_servers_page() {
+    let Some(browser) = browser("chromium_shows_the_servers_page") else { return };
+    let mut server = Server::start("");
+    browser.open(&server.home());
+    let open = "return document.querySelector('#state').className === 'open'";
+    browser.wait(open);
+    browser.run("document.querySelector('#data').value = '<b>from the page</b>'");
+    browser.run("document.querySelector('#publish button').click()");
+    browser.wait("return document.querySelector('#sent').textContent.startsWith('published as')");
+    server.publish("anything", "from+outside");
+    browser.wait("return document.querySelector('#count').textContent === '2'");
+    let shown = "return [...document.querySelectorAll('#events pre')].map((e) => e.textContent)";
+    assert_eq!(browser.run(shown), json!(["from outside", "<b>from the page</b>"]));
+    server.restart();
+    browser.wait("return document.querySelector('#gaps').textContent === '1'");
+    browser.wait(open);
+}
+
+#[test]
+#[ignore = "until the server serves"]
+fn chromium_runs_the_example_on_another_origin() {
+    let Some(browser) = browser("chromium_runs_the_example_on_another_origin") else { return };
+    let page = std::fs::read_to_string("examples/browser/index.html").unwrap();
+    // The page's server: the page, and nothing for the icon that browsers ask for.
+    let page = answer("200 OK", "Content-Type: text/html\r\nConnection: close\r\n", &page);
+    let site = Fake::new(vec![page.clone(), page.clone(), page]);
+    let origin = site.url.strip_suffix("/events").unwrap();
+    let server = Server::start(&format!("cors_origins = [\"{origin}\"]"));
+    browser.open(&format!("{origin}/?hub={}", server.hub()));
+    browser.wait("return document.querySelector('#state').value === 'open'");
+    browser.run(
+        "document.querySelector('#text').value = 'hello';
+         document.querySelector('#form button').click()",
+    );
+    browser.wait("return document.querySelector('#events li')?.textContent === 'hello'");
+}
