@@ -9,9 +9,9 @@ pub const SUBSCRIBER_KEY: &str = "a subscriber's key, long enough for HS256";
 
 /// Settings of a hub that checks tokens.
 pub fn keyed(more: &str) -> String {
-    format!(
-        "[hub]\npublisher_key = \"{PUBLISHER_KEY}\"\nsubscriber_key = \"{SUBSCRIBER_KEY}\"\n{more}\n"
-    )
+    let publisher = format!("publisher_key = \"{PUBLISHER_KEY}\"");
+    let subscriber = format!("subscriber_key = \"{SUBSCRIBER_KEY}\"");
+    format!("[hub]\n{publisher}\n{subscriber}\n{more}\n")
 }
 
 pub fn publisher(topics: &[&str]) -> String {
