@@ -28,31 +28,19 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct End {
     _sender: tokio::sync::oneshot::Sender<()>,
-    watching: std::sync::mpsc::Receiver<()>,
-}
-
-impl End {
-    /// Waits until the control thread watches signals and listens: from then on a SIGTERM drains.
-    /// False if [`run`] has failed.
-    #[must_use]
-    pub fn wait(&self) -> bool {
-        self.watching.recv().is_ok()
-    }
 }
 
 /// The control thread's side of [`End`].
 #[derive(Debug)]
 pub struct Ending {
     receiver: tokio::sync::oneshot::Receiver<()>,
-    watching: std::sync::mpsc::Sender<()>,
 }
 
 /// A pair: when the first is dropped, [`run`] with the second returns.
 #[must_use]
 pub fn ending() -> (End, Ending) {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    let (watches, watching) = std::sync::mpsc::channel();
-    (End { _sender: sender, watching }, Ending { receiver, watching: watches })
+    (End { _sender: sender }, Ending { receiver })
 }
 
 /// Samples what no worker counts (the history) into control's own recorder, before each scrape.
@@ -106,8 +94,6 @@ async fn serve(control: Control) -> io::Result<()> {
     let site =
         Rc::new(answer::Site { counters, process, sample, recorder, phase: Arc::clone(&phase) });
     let listener = admin.map(admin::listener).transpose()?;
-    // Nobody waits where `End` is gone already: then this ends at once.
-    let _ = ending.watching.send(());
     let handled = signals.handle(&phase, &wake, &log);
     let served = async {
         match listener {

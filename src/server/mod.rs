@@ -123,7 +123,7 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
         admin,
     };
     let at_admin = control.admin.as_ref().and_then(|admin| admin.local_addr().ok());
-    let control = threads::control(control, &end)?;
+    let control = threads::control(control)?;
     shared.phase.advance(Phase::Serving);
     threads.wake()();
     if let Some(admin) = at_admin {

@@ -9,7 +9,7 @@ use crate::base::chance::Chance;
 use crate::base::phase::{Phase, PhaseFlag};
 use crate::base::sync::Arc;
 use crate::base::time::SystemClock;
-use crate::control::{self, Control, End};
+use crate::control::{self, Control};
 use crate::io::Driver;
 use crate::io::choice::Kind;
 use crate::io::epoll::Epoll;
@@ -167,20 +167,10 @@ fn report(ready: &mpsc::Sender<Report>, cause: String) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the control thread and waits until it watches signals.
-pub(super) fn control(
-    control: Control,
-    end: &End,
-) -> Result<JoinHandle<io::Result<()>>, StartError> {
+/// Starts the control thread.
+pub(super) fn control(control: Control) -> Result<JoinHandle<io::Result<()>>, StartError> {
     let failed = |cause| StartError::Kernel { what: "start the control thread", cause };
-    let thread = spawn("control".to_owned(), move || control::run(control)).map_err(failed)?;
-    if end.wait() {
-        return Ok(thread);
-    }
-    Err(failed(match thread.join() {
-        Ok(Err(cause)) => cause,
-        _ => io::Error::other("its thread ended before it was ready"),
-    }))
+    spawn("control".to_owned(), move || control::run(control)).map_err(failed)
 }
 
 /// Waits for the control thread, which was told to end.
