@@ -150,7 +150,7 @@ impl Fanout {
             lagging: Vec::new(),
             foreign: hasher.map(),
             wishes: hasher.map(),
-            pool: Pool::default(),
+            pool: Pool::new(),
             own_bytes: 0,
             blocked: 0,
             effects: Vec::new(),
