@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and waits with a deadline"
 )]
 
+#[allow(dead_code, reason = "shared with tests/clients, which uses more of it")]
 #[path = "clients/process.rs"]
 mod process;
 

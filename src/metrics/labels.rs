@@ -70,10 +70,8 @@ label! {
         Drained "drained",
         /// The process drained, and its time was over.
         DrainDeadline "drain_deadline",
-        /// Refused at accept by a limit, or shed for want of descriptors or memory.
-        Refused "refused",
-        /// Our own fault.
-        ServerError "server_error",
+        /// Between two requests when the kernel ran out of descriptors or memory.
+        Shed "shed",
     }
 }
 
@@ -129,10 +127,6 @@ label! {
         Total "total",
         /// The limit of connections of one address.
         Address "address",
-        /// Descriptors ran out, and this connection was shed.
-        Descriptors "descriptors",
-        /// The process drains.
-        Draining "draining",
     }
 }
 

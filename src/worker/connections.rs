@@ -396,7 +396,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn shed_idle(&mut self) {
         let idle: ArrayVec<Handle, SHED> = self.idle().take(SHED).collect();
         for handle in idle {
-            self.release(handle, CloseReason::OverLimit);
+            self.release(handle, CloseReason::Shed);
         }
     }
 

@@ -52,7 +52,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             .then(|| self.beat_at.after(STEP).since(now));
         let serving = self.site.phase() == Phase::Serving;
         let accept = self.accept_at.filter(|_| serving).map(|at| at.since(now));
-        let tidy = (self.fanout.clients() > 0).then(|| self.swept_at.after(TIDY).since(now));
+        let tidy = Some(self.swept_at.after(TIDY).since(now));
         [self.wheel.wait(now), beat, accept, tidy].into_iter().flatten().min()
     }
 
@@ -96,7 +96,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         last
     }
 
-    fn gauges(&self) {
+    pub(super) fn gauges(&self) {
         let (feeds, topics) = self.fanout.feeds();
         self.recorder.set(Gauge::Feeds, feeds as u64);
         self.recorder.set(Gauge::Topics, topics as u64);

@@ -136,6 +136,12 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    #[allow(dead_code, reason = "for tests/cli.rs, which shares this file and sends signals")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn outcome(mut self) -> Outcome {
