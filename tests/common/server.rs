@@ -116,6 +116,15 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Bytes that the kernel holds unsent or unacknowledged for the server's connections.
+    pub fn kernel_bytes(&self) -> u64 {
+        let port = format!(":{:04X}", self.address.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ours = rows.filter(|row| row.get(1).is_some_and(|local| local.ends_with(&port)));
+        ours.map(|row| u64::from_str_radix(row[4].split(':').next().unwrap(), 16).unwrap()).sum()
+    }
+
     /// The sum of a metric's series; `labels` must all occur in a series' labels.
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let response = self.admin_get("/metrics");
