@@ -53,7 +53,7 @@ fn is_own_page(head: &Head, site: &Site) -> bool {
             .is_some_and(|(own, host)| own.eq_ignore_ascii_case(host) && is_loopback(host))
 }
 
-/// Whether a `Host` names this machine by itself, whatever a resolver says (RFC 6761 section 6.3).
+/// Whether a `Host` names this machine by itself, whatever the resolver says (RFC 6761, 6.3).
 fn is_loopback(host: &str) -> bool {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
     let name = if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host };
