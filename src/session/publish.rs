@@ -40,9 +40,9 @@ pub(super) fn admit(head: &Head, site: &Site, at: &At<'_>) -> Result<Grant, Deni
 }
 
 /// An open hub on loopback is in reach of every page that the machine's browser shows: such a page
-/// may publish if it is the hub's own or its origin is allowed. Programs send no `Origin`. A page is
-/// the hub's own only under a loopback name: any other name may be an attacker's that resolves to
-/// this machine (DNS rebinding).
+/// may publish if it is the hub's own or its origin is allowed. Programs send no `Origin`. A page
+/// is the hub's own only under a loopback name: any other name may be an attacker's that resolves
+/// to this machine (DNS rebinding).
 fn is_own_page(head: &Head, site: &Site) -> bool {
     let Some(origin) = head.first("origin") else { return true };
     let own = std::str::from_utf8(origin).ok().and_then(|o| Some(o.split_once("://")?.1));
@@ -53,7 +53,7 @@ fn is_own_page(head: &Head, site: &Site) -> bool {
             .is_some_and(|(own, host)| own.eq_ignore_ascii_case(host) && is_loopback(host))
 }
 
-/// Whether a `Host` names this machine by itself, whatever the resolver says (RFC 6761 section 6.3).
+/// Whether a `Host` names this machine by itself, whatever the resolver says (RFC 6761, 6.3).
 fn is_loopback(host: &str) -> bool {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
     let name = if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host };
