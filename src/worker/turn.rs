@@ -37,6 +37,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.reap(event, now);
         }
         self.scratch.ready = ready;
+        self.relieve();
         if self.follow_phase(now) == Progress::Done {
             return Ok(Progress::Done);
         }
@@ -99,7 +100,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 };
                 self.recorder.add(Counter::AcceptFailed(cause), 1);
                 self.accept_at = Some(now.after(ACCEPT_PAUSE));
-                self.shed_idle();
+                self.load.report_shortage();
             }
             Ready::Woken => {}
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
@@ -108,6 +109,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     self.connection_event(handle, readable || hangup, writable || hangup);
                 }
             },
+        }
+    }
+
+    /// Makes room when some worker cannot accept: the descriptors belong to the process.
+    fn relieve(&mut self) {
+        let shortages = self.load.shortages();
+        if shortages != self.shortages {
+            self.shortages = shortages;
+            self.shed_idle();
         }
     }
 

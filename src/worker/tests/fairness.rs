@@ -157,3 +157,18 @@ fn accepting_goes_on_after_descriptors_ran_out() {
     }
     assert!((100..200).contains(&(world.now().millis() - before)));
 }
+
+/// The worker that cannot accept may have nothing to give, while another holds all descriptors.
+#[test]
+fn a_shortage_in_another_worker_is_relieved() {
+    let mut world = World::new(|_| {});
+    world.turn();
+    let idle: Vec<i32> = (0..20).map(|_| world.connect(PAGE)).collect();
+    world.settle();
+    world.load.report_shortage();
+    world.pass(1000);
+    let closed = |world: &World| idle.iter().filter(|socket| world.is_closed(**socket)).count();
+    assert_eq!(closed(&world), 16, "room is made within a second");
+    world.pass(2000);
+    assert_eq!(closed(&world), 16, "and no more than was asked for");
+}
