@@ -421,3 +421,11 @@ impl Fanout {
         self.wishes.insert(index, Arc::new(wish));
     }
 }
+
+#[cfg(test)]
+impl Fanout {
+    /// Everybody who is queued for a page, stale names included.
+    pub(super) fn queued(&self) -> impl Iterator<Item = ClientId> {
+        self.waiting.iter().copied()
+    }
+}

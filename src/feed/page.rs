@@ -61,7 +61,8 @@ impl Page {
         at.checked_sub(1).and_then(|i| self.marks.get(i)).map_or(self.after, |(_, seq)| *seq)
     }
 
-    fn cost(&self) -> usize {
+    /// What it weighs, bookkeeping included.
+    pub(super) fn cost(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.marks) + size_of::<Self>()
     }
 }
@@ -122,5 +123,15 @@ impl Pages {
         if let Some((_, page)) = self.recent.pop_front() {
             self.bytes -= page.cost();
         }
+    }
+}
+
+#[cfg(test)]
+impl Pages {
+    /// The pages in the cache; panics if their count of bytes is wrong.
+    pub(super) fn cached(&self) -> impl Iterator<Item = &Rc<Page>> {
+        assert_eq!(self.bytes, self.recent.iter().map(|(_, page)| page.cost()).sum::<usize>());
+        assert!(self.bytes <= self.bytes_max && self.recent.len() <= PAGES);
+        self.recent.iter().map(|(_, page)| page)
     }
 }
