@@ -342,7 +342,8 @@ pub static KEYS: &[Key] = &[
     key(
         "hub.gap_event",
         Kind::EventType,
-        "Type of the event that announces a gap in band; empty: a comment only.",
+        "Type of the event that announces a gap in band, beside a comment; empty: `gap` with the \
+         policy `skip`, else none.",
         |c| &mut c.hub.gap_event,
     ),
     key(

@@ -30,8 +30,11 @@ impl Bytes {
             return false;
         }
         // Those at the tail now stand where this event starts: in the block that takes it.
-        if !self.blocks.back_mut().is_some_and(|open| open.push(event, mark)) {
-            let block = pool.open(self.tail, event, self.blocks.back(), mark);
+        let mut fits = |open: &mut Block| {
+            open.push(event, mark) || (pool.grow(open, event) && open.push(event, mark))
+        };
+        if !self.blocks.back_mut().is_some_and(&mut fits) {
+            let block = pool.open(self.tail, event, mark);
             self.blocks.push_back(block);
         }
         if let Some(open) = self.blocks.back_mut() {

@@ -126,6 +126,8 @@ pub struct Fanout {
     pub(super) pages: Pages,
     /// Bytes of pieces that belong to one client.
     pub(super) own_bytes: usize,
+    /// Clients whose socket is full.
+    pub(super) blocked: u32,
     pub(super) effects: Vec<Effect>,
     pub(super) tally: Tally,
     pub(super) hasher: Hasher,
@@ -148,8 +150,9 @@ impl Fanout {
             lagging: Vec::new(),
             foreign: hasher.map(),
             wishes: hasher.map(),
-            pool: Pool::default(),
+            pool: Pool::new(),
             own_bytes: 0,
+            blocked: 0,
             effects: Vec::new(),
             tally: Tally::default(),
             hasher: hasher.clone(),
@@ -351,6 +354,7 @@ impl Fanout {
                 if let Some(feed) = self.directory.feeds.at_mut(feed) {
                     feed.lag_check = feed.lag_check.min(at.saturating_add(lag));
                     feed.blocked.push_back(&mut self.clients, index);
+                    self.blocked += 1;
                 }
             }
             Place::Nowhere => {
@@ -379,6 +383,7 @@ impl Fanout {
             Place::Blocked => {
                 if let Some(feed) = feed {
                     feed.blocked.unlink(&mut self.clients, index);
+                    self.blocked -= 1;
                 }
             }
             Place::Nowhere => {}

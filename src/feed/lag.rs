@@ -41,7 +41,12 @@ impl Fanout {
     }
 
     /// The budget of unsent bytes is spent: the policy falls on those who lag most.
+    ///
+    /// O(clients), but only while some are blocked: then enough of them are moved on or dropped.
     pub(super) fn shed(&mut self, announce: &dyn Announce) {
+        if self.blocked == 0 {
+            return;
+        }
         let mut blocked: Vec<(u64, u32)> = self
             .clients
             .iter()

@@ -119,6 +119,7 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
         clock: Arc::new(clock),
         log: log.clone(),
         uring: decision.kind == Kind::Uring,
+        started: Box::new(|| ()),
         ending,
         admin,
     };

@@ -167,10 +167,21 @@ fn report(ready: &mpsc::Sender<Report>, cause: String) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the control thread.
+/// Starts the control thread and waits until it watches signals: a server that says that it
+/// listens may be told to drain at once, and must not die of that.
 pub(super) fn control(control: Control) -> Result<JoinHandle<io::Result<()>>, StartError> {
     let failed = |cause| StartError::Kernel { what: "start the control thread", cause };
-    spawn("control".to_owned(), move || control::run(control)).map_err(failed)
+    let (sender, started) = mpsc::channel();
+    let started_by = Box::new(move || _ = sender.send(()));
+    let control = Control { started: started_by, ..control };
+    let thread = spawn("control".to_owned(), move || control::run(control)).map_err(failed)?;
+    if started.recv().is_ok() {
+        return Ok(thread);
+    }
+    Err(failed(match thread.join() {
+        Ok(Err(cause)) => cause,
+        Ok(Ok(())) | Err(_) => io::Error::other("it ended at once"),
+    }))
 }
 
 /// Waits for the control thread, which was told to end.

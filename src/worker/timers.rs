@@ -52,7 +52,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             .then(|| self.beat_at.after(STEP).since(now));
         let serving = self.site.phase() == Phase::Serving;
         let accept = self.accept_at.filter(|_| serving).map(|at| at.since(now));
-        let tidy = (self.fanout.clients() > 0).then(|| self.swept_at.after(TIDY).since(now));
+        let tidy = Some(self.swept_at.after(TIDY).since(now));
         [self.wheel.wait(now), beat, accept, tidy].into_iter().flatten().min()
     }
 
