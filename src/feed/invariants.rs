@@ -26,7 +26,9 @@ impl Fanout {
         for index in self.ready.walk(&self.clients) {
             note(index, Place::Ready);
         }
+        let mut blocked = 0;
         for (handle, feed) in self.directory.feeds.iter() {
+            blocked += feed.blocked.len();
             for index in feed.idle.walk(&self.clients) {
                 assert_eq!(self.feed_of(index), handle.index(), "idle in the list of its feed");
                 note(index, Place::Idle);
@@ -36,6 +38,7 @@ impl Fanout {
                 note(index, Place::Blocked);
             }
         }
+        assert_eq!(self.blocked, blocked);
         let queued: BTreeSet<u64> = self.queued().map(|id| id.pack()).collect();
         for (id, client) in self.clients.iter() {
             let place = client.place(self.tail_of(id.index()));
@@ -67,8 +70,8 @@ impl Fanout {
             held += feed.bytes.check(&cursors);
             let limit = self.limits.lag_bytes_max;
             for client in live.iter().filter(|c| c.blocked) {
-                let reach = client.cursor.saturating_add(limit);
-                assert!(feed.lag_check <= reach, "a blocked client's lag is watched: {client:?}");
+                let check = client.lag_check(limit);
+                assert!(feed.lag_check <= check, "a blocked client's lag is watched: {client:?}");
             }
         }
         assert_eq!(self.pool.held(), held, "the pool's count of what is out");

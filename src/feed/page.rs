@@ -25,8 +25,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A page from what the log returned for the events after `after`.
-    pub(super) fn new(after: u64, run: &log::Page, meter: &Rc<Cell<usize>>) -> Self {
+    /// A page from what the log returned.
+    pub(super) fn new(run: &log::Page, meter: &Rc<Cell<usize>>) -> Self {
         let len = run.events.iter().map(|e| e.wire.len()).sum();
         let mut bytes = Vec::with_capacity(len);
         let mut marks = Vec::with_capacity(run.events.len());
@@ -35,7 +35,7 @@ impl Page {
             bytes.extend_from_slice(&event.wire);
         }
         let page = Self {
-            after,
+            after: run.after,
             upto: run.upto,
             bytes: bytes.into(),
             marks: marks.into(),

@@ -71,6 +71,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         !self.readable.is_empty()
             || self.fanout.ready() > 0
             || self.fanout.is_routing()
+            || self.fanout.can_catch_up()
             || self.has_unread()
     }
 

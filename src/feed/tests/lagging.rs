@@ -149,13 +149,13 @@ fn a_private_event_that_was_begun_is_not_conflated_again() {
 
 #[test]
 fn a_spent_budget_falls_on_who_lags_most() {
-    let limits = FanoutLimits { unsent_bytes_max: 20_000, ..roomy(LagPolicy::Close) };
+    let limits = FanoutLimits { unsent_bytes_max: 24_000, ..roomy(LagPolicy::Close) };
     let mut rig = Rig::new(limits, kept(1000));
     let names = ["b", "c", "d"];
     let peers = names.map(|topic| rig.live(Wish::of(&[topic])));
     for (n, topic) in names.into_iter().enumerate() {
         for _ in 0..=n {
-            rig.publish(&[topic], false, 4000);
+            rig.publish(&[topic], false, 4100);
         }
     }
     rig.route(1000);
