@@ -152,7 +152,6 @@ fn architecture_stays_short() {
 
 /// Links between pages lead somewhere.
 #[test]
-#[ignore = "until tuning and benches have their pages"]
 fn links_lead_somewhere() {
     let mut pages = files("docs", "md");
     for dir in ["examples", "tuning", "benches"] {

@@ -31,6 +31,10 @@ pub const RING_BYTES: u64 = 80 * 1024;
 /// Buffers of one worker that are made at start: receive scratch, send batch, ready queue.
 pub const SCRATCH_BYTES: u64 = 512 * 1024;
 
+/// One part in so many of `limits.unsent_bytes_max`: what a worker holds, besides, of answers that
+/// their peers do not take.
+pub const ANSWERS_SHARE: usize = 8;
+
 /// Pages of history that one worker keeps encoded for clients that resume from near places.
 pub const CATCH_UP_BYTES: u64 = 8 << 20;
 
@@ -134,6 +138,14 @@ impl Budget {
                 wide(config.limits.unsent_bytes_max),
                 false,
                 "bytes held for clients that lag",
+            ),
+            // A share of limits.unsent_bytes_max: who pipelines requests and does not read.
+            line(
+                "answers",
+                workers,
+                wide(config.limits.unsent_bytes_max / ANSWERS_SHARE),
+                false,
+                "held for peers that do not read",
             ),
             // limits.head_bytes_max, for at most limits.head_timeout.
             line(

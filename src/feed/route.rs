@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. An event is in all its feeds before the next one is begun; in between, routing may stop at
-//!    its budget and go on later, and no client is attached meanwhile.
+//!    its budget and go on later, and no client is attached meanwhile. Where somebody waits to be,
+//!    an event that took several calls is the last one of its call.
 //! 2. A feed gets an event once, however many of its selectors match (`last_seq`).
 
 use super::client::{Body, Extra, Piece, Place, Stage};
@@ -33,7 +34,7 @@ impl Fanout {
         announce: &dyn Announce,
     ) -> Option<Arc<Event>> {
         let mut newest = None;
-        let mut resumed = self.routing.is_some();
+        let carried = self.routing.is_some();
         while budget > 0 {
             if self.routing.is_none() {
                 if self.unsent_bytes() > self.limits.unsent_bytes_max {
@@ -51,12 +52,12 @@ impl Fanout {
             {
                 self.reach_strangers(&done.event, &mut budget);
                 self.routed = done.event.seq;
-                newest = Some(done.event);
+                let first = newest.replace(done.event).is_none();
                 self.waiting.extend(self.ahead.drain(..));
                 self.bury();
-                // Were the next event begun now, it might be half routed again at the budget's end,
-                // turn after turn, and who catches up would never get in.
-                if std::mem::take(&mut resumed) && self.can_catch_up() {
+                // The next event may be cut off by the budget as well: without this stop a worker
+                // that is behind would never be between two events when it lets clients in.
+                if carried && first && self.can_catch_up() {
                     break;
                 }
             }

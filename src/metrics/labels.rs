@@ -52,7 +52,7 @@ label! {
         OverLimit "over_limit",
         /// The head of a request was not complete in time.
         HeadTimeout "head_timeout",
-        /// The body of a request made no progress in time.
+        /// A request's body was not complete in time.
         BodyTimeout "body_timeout",
         /// No further request arrived in time.
         KeepAliveTimeout "keep_alive_timeout",

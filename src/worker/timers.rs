@@ -7,8 +7,7 @@ use super::Worker;
 use super::clients::{tick, ticks};
 use crate::base::phase::Phase;
 use crate::base::time::{Clock, Moment};
-use crate::feed::Beat;
-use crate::feed::Until;
+use crate::feed::{Beat, Until};
 use crate::io::Driver;
 use crate::metrics::{Counter, Gauge};
 use crate::sse;
@@ -21,17 +20,21 @@ const ROUND: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(100);
 /// Slots visited in one turn at most.
 const SLOTS_MAX: u64 = 64 * 1024;
+/// Deadlines of connections met in one turn.
+const EXPIRES: usize = 256;
 /// How often what is too old is dropped.
 const TIDY: Duration = Duration::from_secs(5);
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn timers(&mut self, now: Moment) -> io::Result<()> {
-        let mut expired = std::mem::take(&mut self.scratch.expired);
-        self.wheel.expired(now, &mut expired);
-        for handle in expired.drain(..) {
+        // Connections that came in together expire together: what is left is for the next turns.
+        if self.overdue.is_empty() {
+            self.wheel.expired(now, &mut self.overdue);
+        }
+        for _ in 0..EXPIRES {
+            let Some(handle) = self.overdue.pop() else { break };
             self.expire(handle, now)?;
         }
-        self.scratch.expired = expired;
         if now.since(self.beat_at) >= STEP {
             self.beat(now);
             self.gauges();
@@ -100,7 +103,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let (feeds, topics) = self.fanout.feeds();
         self.recorder.set(Gauge::Feeds, feeds as u64);
         self.recorder.set(Gauge::Topics, topics as u64);
-        self.recorder.set(Gauge::UnsentBytes, self.fanout.unsent_bytes() as u64);
+        self.recorder.set(Gauge::UnsentBytes, self.unsent_bytes() as u64);
         let left = if self.drain.is_on() { self.fanout.clients() as u64 } else { 0 };
         self.recorder.set(Gauge::DrainLeft, left);
     }

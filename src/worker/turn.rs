@@ -73,6 +73,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             || self.fanout.is_routing()
             || self.fanout.can_catch_up()
             || self.has_unread()
+            || !self.overdue.is_empty()
     }
 
     /// Whether there are events to route and room for them.

@@ -126,7 +126,7 @@ fn who_is_ahead_of_the_worker_waits_for_it() {
     rig.drain();
     rig.catch_up(10);
     rig.drain();
-    assert_eq!(rig.heard(ahead), []);
+    assert!(rig.heard(ahead).is_empty());
     assert!(rig.fanout.is_waiting());
     rig.finish();
     assert_eq!((rig.heard_all(first).len(), rig.heard_all(ahead)), (5, vec![4, 5]));
