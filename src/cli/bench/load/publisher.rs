@@ -49,6 +49,8 @@ pub struct Pace {
 pub struct Published {
     /// Events sent.
     pub sent: u64,
+    /// Events answered, in any way. Those behind were sent, but nobody knows what became of them.
+    pub answered: u64,
     /// Answers with a status of 200 to 299.
     pub accepted: u64,
     /// Events that were sent and not accepted.
@@ -235,6 +237,7 @@ impl<'a> Publisher<'a> {
         while let Some(answer) = self.answers.poll()? {
             let Some(due) = self.open.pop_front() else { continue };
             self.pace.answered.fetch_add(1, Relaxed);
+            self.result.answered += 1;
             if (200..300).contains(&answer.status) {
                 self.result.accepted += 1;
                 self.result.answers.push((due, now));
