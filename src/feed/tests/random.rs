@@ -1,6 +1,7 @@
 //! Random operations from one seed, judged by the model.
 //!
-//! A failing seed is printed; `FEED_SEED=<seed> cargo test --lib feed::tests::random` runs it alone.
+//! A failing seed is printed; this runs it alone:
+//! `FEED_SEED=<seed> cargo test --lib feed::tests::random`.
 
 use super::{Kernel, MILLION, NEVER, Rig, Wish, kept, roomy};
 use crate::base::chance::Chance;
