@@ -73,14 +73,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         !self.readable.is_empty()
             || self.fanout.ready() > 0
             || self.fanout.is_routing()
-            || self.can_catch_up()
+            || self.fanout.can_catch_up()
             || self.has_unread()
             || !self.overdue.is_empty()
-    }
-
-    /// Whether some client waits for a page and there is room for it.
-    fn can_catch_up(&self) -> bool {
-        self.fanout.is_waiting() && !self.fanout.is_over_budget()
     }
 
     /// Whether there are events to route and room for them.
