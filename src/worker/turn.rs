@@ -24,6 +24,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// The driver is broken.
     pub fn turn(&mut self) -> io::Result<Progress> {
         let start = self.clock.now();
+        let shortages = self.load.shortages();
         let wait = self.wait(start);
         let mut ready = std::mem::take(&mut self.scratch.ready);
         ready.clear();
@@ -37,12 +38,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.reap(event, now);
         }
         self.scratch.ready = ready;
-        self.relieve();
         if self.follow_phase(now) == Progress::Done {
             return Ok(Progress::Done);
         }
         let reaped = self.lap(Stage::Reap, now);
         self.intake(now)?;
+        self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
         self.route();
         let routed = self.lap(Stage::Route, taken);
@@ -107,12 +108,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// Makes room when some worker cannot accept: the descriptors belong to the process.
-    fn relieve(&mut self) {
-        let shortages = self.load.shortages();
+    /// Makes room when some worker could not accept: the descriptors belong to the process. It was
+    /// a turn ago, so what the newest connections had to say has been read.
+    fn relieve(&mut self, shortages: u32, now: Moment) {
         if shortages != self.shortages {
             self.shortages = shortages;
-            self.shed_idle();
+            self.shed_idle(now);
         }
     }
 
