@@ -56,6 +56,7 @@ fn start(uring: bool) -> Running {
         clock,
         log,
         uring,
+        started: Box::new(|| ()),
         ending,
     };
     let thread = std::thread::spawn(move || control::run(control));

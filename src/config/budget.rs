@@ -5,7 +5,7 @@
 //! The unit costs of the kernel were measured on Linux 6.18, x86-64. Bodies stand beside the sum:
 //! they are read only after the publisher's token has been judged, so publishers bound them.
 //!
-//! Invariants: each limit of the configuration that holds memory has a line here.
+//! Invariants: each limit that holds memory has a line here.
 
 use crate::config::Config;
 use crate::config::relations::Host;
@@ -31,8 +31,15 @@ pub const RING_BYTES: u64 = 80 * 1024;
 /// Buffers of one worker that are made at start: receive scratch, send batch, ready queue.
 pub const SCRATCH_BYTES: u64 = 512 * 1024;
 
+/// One part in so many of `limits.unsent_bytes_max`: what a worker holds, besides, of answers that
+/// their peers do not take.
+pub const ANSWERS_SHARE: usize = 8;
+
 /// Pages of history that one worker keeps encoded for clients that resume from near places.
 pub const CATCH_UP_BYTES: u64 = 8 << 20;
+
+/// Wire bytes that the slowest worker may be behind before publishes are refused for a while.
+pub const BACKLOG_BYTES: u64 = 64 << 20;
 
 /// Index of one kept event: position, age, topics, id.
 pub const EVENT_INDEX_BYTES: u64 = 128;
@@ -127,6 +134,8 @@ impl Budget {
                 true,
                 "position, age, id and topics of each",
             ),
+            // One log, shared: what left the history stays until the slowest worker has read it.
+            line("backlog", 1, BACKLOG_BYTES, false, "events not yet read by a worker"),
             // limits.unsent_bytes_max: feeds whose clients lag.
             line(
                 "feeds",
@@ -134,6 +143,14 @@ impl Budget {
                 wide(config.limits.unsent_bytes_max),
                 false,
                 "bytes held for clients that lag",
+            ),
+            // A share of limits.unsent_bytes_max: who pipelines requests and does not read.
+            line(
+                "answers",
+                workers,
+                wide(config.limits.unsent_bytes_max / ANSWERS_SHARE),
+                false,
+                "held for peers that do not read",
             ),
             // limits.head_bytes_max, for at most limits.head_timeout.
             line(

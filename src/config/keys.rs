@@ -216,9 +216,12 @@ pub static KEYS: &[Key] = &[
         "From accept, or from a request's first byte, to the end of its head.",
         |c| &mut c.limits.head_timeout,
     ),
-    key("limits.body_timeout", span(10, HOUR), "Between two reads of a request's body.", |c| {
-        &mut c.limits.body_timeout
-    }),
+    key(
+        "limits.body_timeout",
+        span(10, HOUR),
+        "From the end of a request's head to the end of its body.",
+        |c| &mut c.limits.body_timeout,
+    ),
     key(
         "limits.keep_alive_timeout",
         span(10, DAY),
@@ -342,7 +345,8 @@ pub static KEYS: &[Key] = &[
     key(
         "hub.gap_event",
         Kind::EventType,
-        "Type of the event that announces a gap in band; empty: a comment only.",
+        "Type of the event that announces a gap in band, beside a comment; empty: `gap` with the \
+         policy `skip`, else none.",
         |c| &mut c.hub.gap_event,
     ),
     key(

@@ -75,7 +75,7 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// From accept or from a request's first byte to the end of its head.
     pub head_timeout: Duration,
-    /// Between two reads of a body.
+    /// From the end of a request's head to the end of its body.
     pub body_timeout: Duration,
     /// From a response's end to the next request's first byte.
     pub keep_alive_timeout: Duration,

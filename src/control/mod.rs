@@ -66,6 +66,9 @@ pub struct Control {
     pub log: Log,
     /// Whether to try tokio-uring's runtime.
     pub uring: bool,
+    /// Called once signals are watched and admin HTTP is served: from then on a SIGTERM drains.
+    /// Dropped without a call if [`run`] fails before that.
+    pub started: Box<dyn FnOnce() + Send>,
     /// Ends the thread.
     pub ending: Ending,
 }
@@ -86,14 +89,26 @@ pub fn run(control: Control) -> io::Result<()> {
 }
 
 async fn serve(control: Control) -> io::Result<()> {
-    let Control { admin, mut counters, process, sample, phase, wake, clock, log, ending, .. } =
-        control;
+    let Control {
+        admin,
+        mut counters,
+        process,
+        sample,
+        phase,
+        wake,
+        clock,
+        log,
+        started,
+        ending,
+        ..
+    } = control;
     let recorder = Recorder::new();
     counters.push(recorder.counters());
     let signals = signals::Signals::watch()?;
     let site =
         Rc::new(answer::Site { counters, process, sample, recorder, phase: Arc::clone(&phase) });
     let listener = admin.map(admin::listener).transpose()?;
+    started();
     let handled = signals.handle(&phase, &wake, &log);
     let served = async {
         match listener {

@@ -1,7 +1,9 @@
 //! Blocks: the bytes of a feed, and the pool that their memory comes from.
 //!
 //! Invariants:
-//! 1. Bytes below the feed's tail never change and never move: a block grows within its capacity.
+//! 1. Bytes below the feed's tail never change. A block that is full is copied into one of the next
+//!    class, up to the largest, so that what a client is behind stays one contiguous send; nothing
+//!    borrows a block across an append.
 //! 2. An event lies in one block, whole.
 //! 3. `held` is the sum of the blocks' bytes that are out, shared events included.
 
@@ -10,7 +12,7 @@ use crate::log::Event;
 
 /// Events from this size on are referenced and not copied.
 const SHARED_FROM: usize = 4096;
-/// Capacities of blocks: a feed starts small and takes the next size when one is full.
+/// Capacities of blocks: a feed starts small and grows while somebody lags.
 const CLASSES: [usize; 4] = [512, 4 * 1024, 32 * 1024, 256 * 1024];
 /// Free bytes kept of each class.
 const KEPT: usize = 1024 * 1024;
@@ -58,67 +60,95 @@ impl Block {
         }
         fits
     }
-
-    fn class(&self) -> Option<usize> {
-        let Body::Own { class, .. } = &self.body else { return None };
-        Some(usize::from(*class))
-    }
 }
 
 /// Free blocks of each class, and the count of what is out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     free: [Vec<Vec<u8>>; CLASSES.len()],
     held: usize,
 }
 
 impl Pool {
+    /// Without blocks; the lists of free ones have their room, so that giving one back on the send
+    /// path allocates nothing.
+    pub(super) fn new() -> Self {
+        Self { free: CLASSES.map(|size| Vec::with_capacity(KEPT / size)), held: 0 }
+    }
+
     /// Bytes that are out.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// A block that starts with `event`, of the class after that of `before`.
-    pub(super) fn open(
-        &mut self,
-        start: u64,
-        event: &Arc<Event>,
-        before: Option<&Block>,
-        mark: bool,
-    ) -> Block {
+    /// A block that starts with `event`.
+    pub(super) fn open(&mut self, start: u64, event: &Arc<Event>, mark: bool) -> Block {
         let len = event.wire.len();
         if len >= SHARED_FROM {
             self.held += len;
             let marks = if mark { vec![(0, event.seq)] } else { Vec::new() };
             return Block { start, refs: 0, body: Body::Shared(Arc::clone(event)), marks };
         }
-        let next = before.and_then(Block::class).map_or(0, |class| class + 1);
-        let fit = CLASSES.iter().position(|size| *size >= len).unwrap_or(CLASSES.len() - 1);
-        let class = next.max(fit).min(CLASSES.len() - 1);
-        let size = CLASSES.get(class).copied().unwrap_or(len);
-        let bytes =
-            self.free.get_mut(class).and_then(Vec::pop).unwrap_or_else(|| Vec::with_capacity(size));
-        self.held += bytes.capacity();
-        let body = Body::Own { class: u8::try_from(class).unwrap_or(0), bytes };
+        let (class, bytes) = self.take(len);
+        let body = Body::Own { class, bytes };
         let mut block = Block { start, refs: 0, body, marks: Vec::new() };
         let pushed = block.push(event, mark);
         debug_assert!(pushed, "the class was chosen to fit");
         block
     }
 
+    /// Copies a full block into a larger one that has room for `event`; false if it is as large as
+    /// blocks get, or one of the two is a shared event.
+    pub(super) fn grow(&mut self, block: &mut Block, event: &Event) -> bool {
+        let Body::Own { class, bytes } = &mut block.body else { return false };
+        let len = bytes.len() + event.wire.len();
+        if event.wire.len() >= SHARED_FROM || CLASSES.last().is_none_or(|most| len > *most) {
+            return false;
+        }
+        let (next, mut larger) = self.take(len);
+        larger.extend_from_slice(bytes);
+        let old = std::mem::replace(bytes, larger);
+        let before = std::mem::replace(class, next);
+        self.give(before, old);
+        true
+    }
+
+    /// Memory for `len` bytes, not more than the largest class.
+    fn take(&mut self, len: usize) -> (u8, Vec<u8>) {
+        let class = CLASSES.iter().position(|size| *size >= len).unwrap_or(CLASSES.len() - 1);
+        let size = CLASSES.get(class).copied().unwrap_or(len);
+        let free = self.free.get_mut(class).and_then(Vec::pop);
+        let bytes = free.unwrap_or_else(|| Vec::with_capacity(size));
+        self.held += bytes.capacity();
+        (u8::try_from(class).unwrap_or(0), bytes)
+    }
+
+    fn give(&mut self, class: u8, mut bytes: Vec<u8>) {
+        self.held -= bytes.capacity();
+        bytes.clear();
+        if let Some(free) = self.free.get_mut(usize::from(class))
+            && free.len() < free.capacity()
+        {
+            free.push(bytes);
+        }
+    }
+
     /// Takes a block back.
     pub(super) fn close(&mut self, block: Block) {
         match block.body {
             Body::Shared(event) => self.held -= event.wire.len(),
-            Body::Own { class, mut bytes } => {
-                self.held -= bytes.capacity();
-                bytes.clear();
-                if let Some(free) = self.free.get_mut(usize::from(class))
-                    && (free.len() + 1) * bytes.capacity() <= KEPT
-                {
-                    free.push(bytes);
-                }
-            }
+            Body::Own { class, bytes } => self.give(class, bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Block {
+    /// What it counts for in the pool.
+    pub(super) fn held(&self) -> usize {
+        match &self.body {
+            Body::Own { bytes, .. } => bytes.capacity(),
+            Body::Shared(event) => event.wire.len(),
         }
     }
 }

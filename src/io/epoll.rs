@@ -43,6 +43,8 @@ pub struct Epoll {
     waker: Waker,
     listener: Option<Listener>,
     accepting: bool,
+    /// Why the kernel would not watch the listener: reported by the next turn.
+    accept_error: Option<i32>,
     table: Table,
     /// Sockets that the kernel would not watch (no memory, no watches left): reported as gone.
     refused: Vec<(i32, u32)>,
@@ -77,6 +79,7 @@ impl Epoll {
             waker: waker.clone(),
             listener,
             accepting: false,
+            accept_error: None,
             table: Table::default(),
             refused: Vec::new(),
             events: vec![sys::Event { events: 0, u64: 0 }; EVENTS_MAX].into_boxed_slice(),
@@ -243,13 +246,14 @@ impl Driver for Epoll {
 
     fn accept(&mut self, on: bool) {
         let Some(listener) = &self.listener else { return };
+        self.accept_error = None;
         if on == self.accepting {
             return;
         }
         let ctl = if on { Ctl::Add } else { Ctl::Delete };
         let done = sys::control(self.epoll.as_raw_fd(), ctl, listener.fd(), EPOLLIN, LISTENER);
-        // If the kernel has no memory for it now, the next `accept(true)` tries again.
         self.accepting = on && done.is_ok();
+        self.accept_error = done.err().filter(|_| on);
     }
 
     fn stop_listening(&mut self) {
@@ -258,13 +262,17 @@ impl Driver for Epoll {
     }
 
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
-        let wait = if self.refused.is_empty() { wait } else { Some(Duration::ZERO) };
+        let news = !self.refused.is_empty() || self.accept_error.is_some();
+        let wait = if news { Some(Duration::ZERO) } else { wait };
         let count = match sys::wait(self.epoll.as_raw_fd(), &mut self.events, wait) {
             Ok(count) => count,
             Err(sys::EINTR) => 0,
             Err(errno) => return Err(io::Error::from_raw_os_error(errno)),
         };
         self.report_refused(out);
+        if let Some(errno) = self.accept_error.take() {
+            out.push(Ready::AcceptFailed { errno });
+        }
         for index in 0..count {
             let Some(event) = self.events.get(index) else { break };
             match (event.u64, event.events) {

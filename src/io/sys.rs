@@ -127,8 +127,8 @@ pub(super) fn set_option(fd: i32, level: i32, name: i32, value: u32) -> io::Resu
         .map_err(io::Error::from_raw_os_error)
 }
 
-/// When the socket is closed, what its peer has not taken is thrown away and the peer reads a reset.
-/// A failure is of no consequence: the socket then closes in order.
+/// When the socket is closed, what its peer has not taken is thrown away and the peer reads a
+/// reset. A failure is of no consequence: the socket then closes in order.
 pub(super) fn discard_on_close(fd: i32) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = libc::socklen_t::try_from(size_of_val(&linger)).unwrap_or(0);

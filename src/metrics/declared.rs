@@ -98,7 +98,7 @@ counters! {
     AcceptFailed(AcceptFailure cause) "tidegate_accept_failures_total"
         "Accepts that the kernel failed, by cause." Plain;
     Closed(CloseReason reason) "tidegate_connections_closed_total"
-        "Connections ended, by reason." Plain;
+        "Connections ended after they were let in, by reason." Plain;
     Requests(RequestKind kind, StatusClass status) "tidegate_requests_total"
         "Requests answered, by kind and class of status." Plain;
     Published "tidegate_events_published_total"
@@ -150,7 +150,6 @@ gauges! {
     Feeds "tidegate_feeds_open" "Feeds, summed over the workers.";
     Topics "tidegate_topics_subscribed"
         "Exact topics that some feed follows, summed over the workers.";
-    FeedBytes "tidegate_feed_bytes" "Bytes held by feeds, catch-up pages included.";
     UnsentBytes "tidegate_unsent_bytes" "Bytes held because some client has not taken them yet.";
     HistoryEvents "tidegate_history_events" "Events in the history.";
     HistoryBytes "tidegate_history_bytes" "Bytes of the events in the history, in wire form.";

@@ -52,7 +52,7 @@ label! {
         OverLimit "over_limit",
         /// The head of a request was not complete in time.
         HeadTimeout "head_timeout",
-        /// The body of a request made no progress in time.
+        /// A request's body was not complete in time.
         BodyTimeout "body_timeout",
         /// No further request arrived in time.
         KeepAliveTimeout "keep_alive_timeout",
@@ -70,10 +70,8 @@ label! {
         Drained "drained",
         /// The process drained, and its time was over.
         DrainDeadline "drain_deadline",
-        /// Refused at accept by a limit, or shed for want of descriptors or memory.
-        Refused "refused",
-        /// Our own fault.
-        ServerError "server_error",
+        /// Between two requests when the kernel ran out of descriptors or memory.
+        Shed "shed",
     }
 }
 
@@ -129,10 +127,6 @@ label! {
         Total "total",
         /// The limit of connections of one address.
         Address "address",
-        /// Descriptors ran out, and this connection was shed.
-        Descriptors "descriptors",
-        /// The process drains.
-        Draining "draining",
     }
 }
 
@@ -143,8 +137,6 @@ label! {
         Descriptors "descriptors",
         /// `ENOBUFS` or `ENOMEM`: no memory for a socket.
         Memory "memory",
-        /// The peer was gone before it was accepted.
-        Aborted "aborted",
         /// Anything else.
         Other "other",
     }

@@ -3,6 +3,7 @@
 //! Invariants:
 //! 1. Each driver is made on its worker's thread, which reports before `start` returns.
 //! 2. When a worker's driver breaks, the others close and the process ends with an error.
+//! 3. No worker outlives its `Threads`.
 
 use super::StartError;
 use crate::base::chance::Chance;
@@ -97,16 +98,15 @@ impl Threads {
     }
 
     /// Waits for all workers; the first error is the process's.
-    pub(super) fn join(self) -> Result<(), StartError> {
+    pub(super) fn join(mut self) -> Result<(), StartError> {
         for _ in &self.workers {
             // One broken driver ends the process: the others close too.
             if self.ended.1.recv() == Ok(true) {
-                self.phase.advance(Phase::Closed);
-                self.wakers.iter().for_each(Waker::wake);
+                self.close();
             }
         }
         let mut ended = Ok(());
-        for (index, thread) in self.workers.into_iter().enumerate() {
+        for (index, thread) in self.workers.drain(..).enumerate() {
             let cause = match thread.join() {
                 Ok(Ok(())) => continue,
                 Ok(Err(cause)) => cause,
@@ -118,6 +118,25 @@ impl Threads {
             }
         }
         ended
+    }
+
+    fn close(&self) {
+        self.phase.advance(Phase::Closed);
+        self.wakers.iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Threads {
+    /// The process cannot start after all: the workers that did are stopped.
+    fn drop(&mut self) {
+        if self.workers.is_empty() {
+            return;
+        }
+        self.close();
+        for thread in self.workers.drain(..) {
+            // The cause of the failed start is what the caller reports.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -167,10 +186,21 @@ fn report(ready: &mpsc::Sender<Report>, cause: String) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the control thread.
+/// Starts the control thread and waits until it watches signals: a server that says that it
+/// listens may be told to drain at once, and must not die of that.
 pub(super) fn control(control: Control) -> Result<JoinHandle<io::Result<()>>, StartError> {
     let failed = |cause| StartError::Kernel { what: "start the control thread", cause };
-    spawn("control".to_owned(), move || control::run(control)).map_err(failed)
+    let (sender, started) = mpsc::channel();
+    let started_by = Box::new(move || _ = sender.send(()));
+    let control = Control { started: started_by, ..control };
+    let thread = spawn("control".to_owned(), move || control::run(control)).map_err(failed)?;
+    if started.recv().is_ok() {
+        return Ok(thread);
+    }
+    Err(failed(match thread.join() {
+        Ok(Err(cause)) => cause,
+        Ok(Ok(())) | Err(_) => io::Error::other("it ended at once"),
+    }))
 }
 
 /// Waits for the control thread, which was told to end.

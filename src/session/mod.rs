@@ -7,7 +7,7 @@
 //! | timer | runs | when it ends |
 //! |---|---|---|
 //! | head | from accept, or the first byte of a later request | 408, or nothing if no byte came |
-//! | body | between two reads of a body | 408 |
+//! | body | from the end of its head | 408 |
 //! | keep-alive | from an answer to the next request's first byte | close |
 //!
 //! Invariants:
@@ -41,7 +41,7 @@ use crate::metrics::RequestKind;
 use answer::Answer;
 use exchange::Exchange;
 
-/// The time, and where to count. The worker makes one per turn.
+/// The time, and where to count. The worker makes one for each piece of input.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
     /// Now, monotonic.
@@ -183,14 +183,17 @@ impl Session {
 
     fn set_timer(&mut self, answered: bool, site: &Site, now: Moment) {
         let limits = &site.config().limits;
+        // Bytes that drip in do not extend a timer that runs.
         let (timer, span) = match self.decoder.stage() {
-            Stage::Body => (Timer::Body, limits.body_timeout),
+            Stage::Body if answered || self.timer != Timer::Body => {
+                (Timer::Body, limits.body_timeout)
+            }
             // The first head's time runs from accept, a later one's from its first byte.
             Stage::Head if answered || self.timer != Timer::Head => {
                 (Timer::Head, limits.head_timeout)
             }
             Stage::Idle if answered => (Timer::KeepAlive, limits.keep_alive_timeout),
-            Stage::Head | Stage::Idle => return,
+            Stage::Head | Stage::Body | Stage::Idle => return,
         };
         (self.timer, self.deadline) = (timer, now.after(span));
     }

@@ -24,6 +24,7 @@ use crate::log::Topic;
 use crate::metrics::Counter;
 use crate::sse;
 use smallvec::SmallVec;
+use std::net::IpAddr;
 
 /// Judges the publisher by the request's head.
 pub(super) fn admit(head: &Head, site: &Site, at: &At<'_>) -> Result<Grant, Denied> {
@@ -39,13 +40,25 @@ pub(super) fn admit(head: &Head, site: &Site, at: &At<'_>) -> Result<Grant, Deni
 }
 
 /// An open hub on loopback is in reach of every page that the machine's browser shows: such a page
-/// may publish if it is the hub's own or its origin is allowed. Programs send no `Origin`.
+/// may publish if it is the hub's own or its origin is allowed. Programs send no `Origin`. A page
+/// is the hub's own only under a loopback name: any other name may be an attacker's that resolves
+/// to this machine (DNS rebinding).
 fn is_own_page(head: &Head, site: &Site) -> bool {
     let Some(origin) = head.first("origin") else { return true };
     let own = std::str::from_utf8(origin).ok().and_then(|o| Some(o.split_once("://")?.1));
     site.origins().any()
         || site.origins().lists(origin)
-        || own.zip(head.host()).is_some_and(|(own, host)| own.eq_ignore_ascii_case(host))
+        || own
+            .zip(head.host())
+            .is_some_and(|(own, host)| own.eq_ignore_ascii_case(host) && is_loopback(host))
+}
+
+/// Whether a `Host` names this machine by itself, whatever the resolver says (RFC 6761, 6.3).
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    let name = if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Gathers what bears on tokens and hands it on.

@@ -184,7 +184,6 @@ impl Scene {
             ("connections", Gauge::Connections),
             ("clients", Gauge::Clients),
             ("feeds", Gauge::Feeds),
-            ("feed bytes", Gauge::FeedBytes),
             ("unsent bytes", Gauge::UnsentBytes),
         ];
         let held = gauges.map(|(name, gauge)| (name, self.gauge(gauge)));

@@ -177,6 +177,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if self.reader.is_some() && self.fanout.clients() == 0 {
             self.fanout.start(0);
             self.reader = None;
+            // Without clients the worker may sleep for long: what it last told must be true.
+            self.gauges();
         }
     }
 

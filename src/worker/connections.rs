@@ -4,11 +4,14 @@
 //! 1. A connection whose answer is stuck is not read: its peer must take it first.
 //! 2. A connection that ends in order is half-closed and then read for a while, so that the
 //!    peer gets its last answer and not a reset (RFC 9112 section 9.6).
-//! 3. Answers of one turn go out in one flush.
+//! 3. Answers of one turn go out in one flush. A connection is read at most once in a turn, so that
+//!    what its session asked for is done, and its answer sent, before it is read again.
+//! 4. Answers that are stuck have a budget; a connection that would exceed it is closed.
 
 use super::{AddressKey, Owner, Refused, Worker};
 use crate::base::slots::Handle;
 use crate::base::time::{Clock, Moment};
+use crate::config::budget::ANSWERS_SHARE;
 use crate::io::{Driver, Interest, Outgoing, Recv, Socket};
 use crate::metrics::{CloseReason, Counter, Gauge, RefuseReason};
 use crate::session::{Next, Session};
@@ -19,8 +22,12 @@ use std::time::Duration;
 
 /// Connections that are read in one turn.
 const READS: usize = 128;
+/// Bytes of answers after which no further connection is read in one turn.
+const ANSWERS_BYTES: usize = 256 * 1024;
 /// How long a half-closed connection is read at most.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a connection may take to say something before it can be shed for others.
+const FRESH: Duration = Duration::from_millis(250);
 /// Connections between requests that are closed when descriptors run out.
 const SHED: usize = 16;
 
@@ -30,6 +37,8 @@ pub(super) struct Connection {
     socket: Socket,
     key: AddressKey,
     state: State,
+    /// When it came in.
+    since: Moment,
     /// When its time is over.
     deadline: Moment,
     /// The earliest entry that the wheel holds for it; later entries are stale.
@@ -73,13 +82,20 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.raise(Gauge::Connections, 1);
         let session = Session::new(now, &self.site);
         let deadline = session.deadline();
-        let handle = self.own(socket, key, State::Reading(session), deadline);
+        let handle = self.own(socket, key, State::Reading(session), deadline, now);
         self.watch(socket, Owner::Connection(handle), Interest::Read);
     }
 
-    fn own(&mut self, socket: Socket, key: AddressKey, state: State, deadline: Moment) -> Handle {
+    fn own(
+        &mut self,
+        socket: Socket,
+        key: AddressKey,
+        state: State,
+        deadline: Moment,
+        since: Moment,
+    ) -> Handle {
         let (timer, queued, rest) = (deadline, false, Vec::new());
-        let connection = Connection { socket, key, state, deadline, timer, queued, rest };
+        let connection = Connection { socket, key, state, since, deadline, timer, queued, rest };
         let handle = self.connections.insert(connection);
         self.wheel.set(deadline, handle);
         handle
@@ -134,7 +150,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let mut out = std::mem::take(&mut self.scratch.answers);
         out.clear();
         let mut answers: ArrayVec<Answer, READS> = ArrayVec::new();
-        while !answers.is_full() {
+        for _ in 0..self.readable.len() {
+            if answers.is_full() || out.len() >= ANSWERS_BYTES {
+                break;
+            }
             let Some(handle) = self.readable.pop_front() else { break };
             let from = out.len();
             match self.read(handle, now, &mut out)? {
@@ -144,7 +163,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         self.deliver(&mut answers, &out, now)?;
         // One large answer must not keep its memory for ever.
-        if out.capacity() <= 1024 * 1024 {
+        if out.capacity() <= ANSWERS_BYTES {
             self.scratch.answers = out;
         }
         Ok(())
@@ -260,9 +279,17 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// The kernel did not take the whole answer.
     fn keep_rest(&mut self, handle: Handle, rest: &[u8], next: Next, now: Moment) {
-        let write_timeout = self.site.config().limits.write_timeout;
+        let (write_timeout, unsent_bytes_max) = {
+            let limits = &self.site.config().limits;
+            (limits.write_timeout, limits.unsent_bytes_max)
+        };
+        if self.stuck_bytes + rest.len() > unsent_bytes_max / ANSWERS_SHARE {
+            self.release(handle, CloseReason::UnsentBudget);
+            return;
+        }
         let Some(connection) = self.connections.find_mut(handle) else { return };
         connection.rest = rest.to_vec();
+        self.stuck_bytes += rest.len();
         if let Next::Close(reason) = next {
             self.recorder.add(Counter::Closed(reason), 1);
             connection.state = State::Closing;
@@ -279,6 +306,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let short = self.driver.flush(&[Outgoing { socket, bytes: &connection.rest }])?;
         match short.first().map(|short| short.sent) {
             None => {
+                self.stuck_bytes -= connection.rest.len();
                 connection.rest = Vec::new();
                 if matches!(connection.state, State::Closing) {
                     self.half_close(handle, now);
@@ -288,6 +316,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Some(Ok(sent)) => {
                 connection.rest.drain(..sent);
+                self.stuck_bytes -= sent;
                 if sent > 0 {
                     self.set_deadline(handle, now.after(write_timeout));
                 }
@@ -325,7 +354,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// A client got its last bytes: its connection lingers here.
     pub(super) fn linger(&mut self, socket: Socket, key: AddressKey, now: Moment) {
-        let handle = self.own(socket, key, State::Lingering, now.after(LINGER));
+        let handle = self.own(socket, key, State::Lingering, now.after(LINGER), now);
         self.driver.finish(socket);
         self.watch(socket, Owner::Connection(handle), Interest::Read);
     }
@@ -338,6 +367,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// Closes a connection now.
     fn release(&mut self, handle: Handle, reason: CloseReason) {
         let Some(connection) = self.connections.remove(handle) else { return };
+        self.stuck_bytes -= connection.rest.len();
         // One that lingers or ends was counted when it began to.
         if matches!(connection.state, State::Reading(_)) {
             self.recorder.add(Counter::Closed(reason), 1);
@@ -360,11 +390,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if connection.timer > now {
             return Ok(()); // A stale entry: an earlier one has taken its place.
         }
-        connection.timer = connection.deadline;
         if connection.deadline > now {
+            connection.timer = connection.deadline;
             self.wheel.set(connection.deadline, handle);
             return Ok(());
         }
+        // The entry is spent: whatever deadline comes next needs one of its own.
+        connection.timer = Moment::from_nanos(u64::MAX);
         if !connection.rest.is_empty() {
             self.release(handle, CloseReason::WriteTimeout);
             return Ok(());
@@ -393,10 +425,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Descriptors ran out: connections between requests make room.
-    pub(super) fn shed_idle(&mut self) {
-        let idle: ArrayVec<Handle, SHED> = self.idle().take(SHED).collect();
+    pub(super) fn shed_idle(&mut self, now: Moment) {
+        let settled = |handle: &Handle| {
+            let found = self.connections.find(*handle);
+            found.is_some_and(|connection| connection.since.after(FRESH) <= now)
+        };
+        let idle: ArrayVec<Handle, SHED> = self.idle().filter(settled).take(SHED).collect();
         for handle in idle {
-            self.release(handle, CloseReason::OverLimit);
+            self.release(handle, CloseReason::Shed);
         }
     }
 

@@ -7,7 +7,8 @@
 //! 1. A client ends behind everything that was queued for it, on an event boundary, after a
 //!    `retry:`.
 //! 2. At the deadline, the period and a little more, whoever is left is closed.
-//! 3. Connections between requests stay until the clients are gone, so publishers can go on.
+//! 3. Connections between requests stay until the clients are gone: a publisher's next request is
+//!    answered, and closes its connection, instead of meeting a closed one.
 
 use super::Progress;
 use super::Worker;

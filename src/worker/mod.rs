@@ -10,9 +10,9 @@
 //!
 //! | state | what is watched | who owns the descriptor |
 //! |---|---|---|
-//! | connection, reading | room to read | `connections` |
+//! | connection, reading | input | `connections` |
 //! | connection, its answer stuck | room to write | `connections` |
-//! | connection, lingering | room to read, for 2 s | `connections` |
+//! | connection, lingering | input, for 2 s | `connections` |
 //! | client | hang-up; room to write while blocked | `fanout` |
 //!
 //! Invariants:
@@ -25,6 +25,8 @@ mod clients;
 mod connections;
 mod drain;
 mod load;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod turn;
 
@@ -89,10 +91,16 @@ pub struct Worker<D, C> {
     fanout: Fanout,
     reader: Option<Reader>,
     drain: Drain,
+    /// The shortages of the process that this worker has answered.
+    shortages: u32,
     /// When accepting goes on after a failure.
     accept_at: Option<Moment>,
     /// Connections that may have input, first in, first out.
     readable: VecDeque<Handle>,
+    /// Connections whose time may be over.
+    overdue: Vec<Handle>,
+    /// Bytes of answers that the kernel has not taken.
+    stuck_bytes: usize,
     /// Where the beat's scan stands, and when it was there.
     beat_slot: u32,
     beat_at: Moment,
@@ -110,7 +118,6 @@ struct Scratch {
     input: Box<[u8]>,
     answers: Vec<u8>,
     batch: Batch,
-    expired: Vec<Handle>,
     due: Vec<(ClientId, Until)>,
 }
 
@@ -131,13 +138,16 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             recorder,
             bell,
             chance,
-            connections: Slots::with_generation_bits(30),
+            connections: Slots::with_generation_bits(GENERATION_BITS),
             wheel: Wheel::new(TICK, now),
             fanout,
             reader: None,
             drain: Drain::default(),
+            shortages: 0,
             accept_at: Some(now),
             readable: VecDeque::new(),
+            overdue: Vec::new(),
+            stuck_bytes: 0,
             beat_slot: 0,
             beat_at: now,
             swept_at: now,
@@ -167,10 +177,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.connections.len()
     }
 
-    /// Bytes held for clients that have not taken them.
+    /// Bytes held for peers that have not taken them.
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
-        self.fanout.unsent_bytes()
+        self.fanout.unsent_bytes() + self.stuck_bytes
     }
 
     /// Clients that have something to send and room for it: 0 whenever it sleeps.
@@ -201,6 +211,9 @@ fn fanout_limits(site: &Site) -> FanoutLimits {
 const PAGE_BYTES: usize = 256 * 1024;
 /// Bytes of pages that a worker keeps for other clients.
 const PAGES_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Leaves a token's highest bit free. The fan-out's handles leave it too.
+const GENERATION_BITS: u32 = 30;
 
 /// Whose a token is: the highest bit tells clients from connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use super::Worker;
 use super::clients::{tick, ticks};
 use crate::base::phase::Phase;
 use crate::base::time::{Clock, Moment};
-use crate::feed::Beat;
-use crate::feed::Until;
+use crate::feed::{Beat, Until};
 use crate::io::Driver;
 use crate::metrics::{Counter, Gauge};
 use crate::sse;
@@ -21,17 +20,23 @@ const ROUND: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(100);
 /// Slots visited in one turn at most.
 const SLOTS_MAX: u64 = 64 * 1024;
+/// Deadlines of connections met in one turn.
+const EXPIRES: usize = 256;
+/// How often a worker looks whether another one needs room, while it has connections to give.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often what is too old is dropped.
 const TIDY: Duration = Duration::from_secs(5);
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn timers(&mut self, now: Moment) -> io::Result<()> {
-        let mut expired = std::mem::take(&mut self.scratch.expired);
-        self.wheel.expired(now, &mut expired);
-        for handle in expired.drain(..) {
+        // Connections that came in together expire together: what is left is for the next turns.
+        if self.overdue.is_empty() {
+            self.wheel.expired(now, &mut self.overdue);
+        }
+        for _ in 0..EXPIRES {
+            let Some(handle) = self.overdue.pop() else { break };
             self.expire(handle, now)?;
         }
-        self.scratch.expired = expired;
         if now.since(self.beat_at) >= STEP {
             self.beat(now);
             self.gauges();
@@ -52,8 +57,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             .then(|| self.beat_at.after(STEP).since(now));
         let serving = self.site.phase() == Phase::Serving;
         let accept = self.accept_at.filter(|_| serving).map(|at| at.since(now));
-        let tidy = (self.fanout.clients() > 0).then(|| self.swept_at.after(TIDY).since(now));
-        [self.wheel.wait(now), beat, accept, tidy].into_iter().flatten().min()
+        let tidy = Some(self.swept_at.after(TIDY).since(now));
+        let look = (!self.connections.is_empty()).then_some(LOOK);
+        [self.wheel.wait(now), beat, accept, tidy, look].into_iter().flatten().min()
     }
 
     fn beat(&mut self, now: Moment) {
@@ -96,11 +102,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         last
     }
 
-    fn gauges(&self) {
+    pub(super) fn gauges(&self) {
         let (feeds, topics) = self.fanout.feeds();
         self.recorder.set(Gauge::Feeds, feeds as u64);
         self.recorder.set(Gauge::Topics, topics as u64);
-        self.recorder.set(Gauge::UnsentBytes, self.fanout.unsent_bytes() as u64);
+        self.recorder.set(Gauge::UnsentBytes, self.unsent_bytes() as u64);
         let left = if self.drain.is_on() { self.fanout.clients() as u64 } else { 0 };
         self.recorder.set(Gauge::DrainLeft, left);
     }

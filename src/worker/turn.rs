@@ -24,6 +24,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// The driver is broken.
     pub fn turn(&mut self) -> io::Result<Progress> {
         let start = self.clock.now();
+        let shortages = self.load.shortages();
         let wait = self.wait(start);
         let mut ready = std::mem::take(&mut self.scratch.ready);
         ready.clear();
@@ -32,15 +33,17 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let now = self.clock.now();
         self.count(Stage::Sleep, start, now);
         self.recorder.add(Counter::Turns, 1);
-        if self.follow_phase(now) == Progress::Done {
-            return Ok(Progress::Done);
-        }
+        // Before the phase: at the end a connection that was just accepted is closed with the rest.
         for event in ready.drain(..) {
             self.reap(event, now);
         }
         self.scratch.ready = ready;
+        if self.follow_phase(now) == Progress::Done {
+            return Ok(Progress::Done);
+        }
         let reaped = self.lap(Stage::Reap, now);
         self.intake(now)?;
+        self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
         self.route();
         let routed = self.lap(Stage::Route, taken);
@@ -51,7 +54,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(Progress::Running)
     }
 
-    /// How long to sleep. With `None` or a span, the bell is parked.
+    /// How long to sleep. A worker that reads the log parks its bell before it does.
     fn wait(&mut self, now: Moment) -> Option<Duration> {
         if self.is_busy() {
             return Some(Duration::ZERO);
@@ -71,13 +74,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         !self.readable.is_empty()
             || self.fanout.ready() > 0
             || self.fanout.is_routing()
-            || self.can_catch_up()
+            || self.fanout.can_catch_up()
             || self.has_unread()
-    }
-
-    /// Whether some client waits for a page and there is room for it.
-    fn can_catch_up(&self) -> bool {
-        self.fanout.is_waiting() && !self.fanout.is_over_budget()
+            || !self.overdue.is_empty()
     }
 
     /// Whether there are events to route and room for them.
@@ -93,12 +92,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let cause = match errno {
                     EMFILE | ENFILE => AcceptFailure::Descriptors,
                     ENOBUFS | ENOMEM => AcceptFailure::Memory,
-                    ECONNABORTED => AcceptFailure::Aborted,
                     _ => AcceptFailure::Other,
                 };
                 self.recorder.add(Counter::AcceptFailed(cause), 1);
                 self.accept_at = Some(now.after(ACCEPT_PAUSE));
-                self.shed_idle();
+                self.load.report_shortage();
             }
             Ready::Woken => {}
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
@@ -107,6 +105,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     self.connection_event(handle, readable || hangup, writable || hangup);
                 }
             },
+        }
+    }
+
+    /// Makes room when some worker could not accept: the descriptors belong to the process. It was
+    /// a turn ago, so what the newest connections had to say has been read.
+    fn relieve(&mut self, shortages: u32, now: Moment) {
+        if shortages != self.shortages {
+            self.shortages = shortages;
+            self.shed_idle(now);
         }
     }
 
@@ -159,5 +166,4 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
-const ECONNABORTED: i32 = 103;
 const ENOBUFS: i32 = 105;

@@ -7,3 +7,5 @@ source.onopen = () => console.error("connected");
 source.onerror = () => console.error("error", source.readyState);
 source.onmessage = show;
 source.addEventListener("gap", show);
+// While it waits to reconnect, Node's EventSource does not keep the process alive.
+setInterval(() => {}, 60_000);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 /// How long anything may take; generous, because test machines are shared.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Polls until there is an answer, or fails the test.
 #[track_caller]
@@ -102,11 +102,9 @@ impl Process {
         self.err.text()
     }
 
-    /// Fails the test, with what it printed, if it has ended.
-    #[track_caller]
-    pub(crate) fn assert_running(&mut self) {
-        let ended = self.child.try_wait().unwrap();
-        assert!(ended.is_none(), "ended early: {ended:?}\n{}\n{}", self.out(), self.err());
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits until standard output holds `text`.
@@ -125,7 +123,7 @@ impl Process {
     fn wait(&mut self, text: &str, printed: fn(&mut Self) -> String) {
         let start = Instant::now();
         loop {
-            let ended = self.child.try_wait().unwrap().is_some();
+            let ended = !self.is_running();
             if printed(self).contains(text) {
                 return;
             }

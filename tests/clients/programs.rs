@@ -100,19 +100,16 @@ fn loses_nothing_when_cut(start: Start) {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn own_client_survives_a_restart() {
     survives_a_restart(own);
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn own_client_loses_nothing_when_cut() {
     loses_nothing_when_cut(own);
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn python_survives_a_restart() {
     if installed("python3", "python_survives_a_restart") {
         survives_a_restart(python);
@@ -120,7 +117,6 @@ fn python_survives_a_restart() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn python_loses_nothing_when_cut() {
     if installed("python3", "python_loses_nothing_when_cut") {
         loses_nothing_when_cut(python);
@@ -128,7 +124,6 @@ fn python_loses_nothing_when_cut() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn node_survives_a_restart() {
     if installed("node", "node_survives_a_restart") {
         survives_a_restart(node);
@@ -136,7 +131,6 @@ fn node_survives_a_restart() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn node_loses_nothing_when_cut() {
     if installed("node", "node_loses_nothing_when_cut") {
         loses_nothing_when_cut(node);
@@ -144,7 +138,6 @@ fn node_loses_nothing_when_cut() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn node_event_source_survives_a_restart() {
     if installed("node", "node_event_source_survives_a_restart") {
         survives_a_restart(node_event_source);
@@ -152,7 +145,6 @@ fn node_event_source_survives_a_restart() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn node_event_source_loses_nothing_when_cut() {
     if installed("node", "node_event_source_loses_nothing_when_cut") {
         loses_nothing_when_cut(node_event_source);
@@ -160,7 +152,6 @@ fn node_event_source_loses_nothing_when_cut() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn curl_publishes_subscribes_and_resumes() {
     if !installed("curl", "curl_publishes_subscribes_and_resumes") {
         return;
@@ -192,7 +183,6 @@ fn curl_publishes_subscribes_and_resumes() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn the_publishing_examples_print_the_id() {
     let server = Server::start("");
     let mut client = own(server.address);
@@ -216,7 +206,6 @@ fn the_publishing_examples_print_the_id() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn the_shell_example_receives_and_resumes() {
     if !installed("curl", "the_shell_example_receives_and_resumes") {
         return;
@@ -235,7 +224,6 @@ fn the_shell_example_receives_and_resumes() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn keys_from_files_sign_what_the_hub_wants() {
     let (publisher, subscriber) = ("p".repeat(32), "s".repeat(32));
     let server = Server::start(&format!(
@@ -266,7 +254,6 @@ fn keys_from_files_sign_what_the_hub_wants() {
 }
 
 #[test]
-#[ignore = "until the server serves"]
 fn the_examples_are_read_as_shown() {
     let readme = std::fs::read_to_string("examples/README.md").unwrap();
     for entry in std::fs::read_dir("examples").unwrap() {

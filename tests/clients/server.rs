@@ -1,10 +1,8 @@
 //! The real server as a process of its own, which can be killed and started again on its port.
 
+use crate::process::PATIENCE;
 use crate::process::Process;
 use crate::process::until;
-use socket2::Domain;
-use socket2::Socket;
-use socket2::Type;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,7 +10,6 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -42,30 +39,21 @@ impl Drop for Folder {
     }
 }
 
-/// A server on a port that stays its own while it is down.
+/// A server that can be killed and started again on its port.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     process: Option<Process>,
-    config: String,
+    hub: String,
     folder: Folder,
-    /// Bound and not listening: nobody else gets the port, connections are refused.
-    _port: Socket,
 }
 
 impl Server {
     /// Starts a server with these settings of the hub, besides short reconnects and gap events.
+    #[track_caller]
     pub(crate) fn start(hub: &str) -> Self {
-        let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        port.set_reuse_port(true).unwrap();
-        port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        let address = port.local_addr().unwrap().as_socket().unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = Folder::new();
-        let text = format!(
-            "listen = \"{address}\"\nadmin = \"off\"\nworkers = 1\n\n[hub]\nretry = \"200ms\"\n\
-             gap_event = \"gap\"\n{hub}\n"
-        );
-        let config = folder.file("tidegate.toml", &text);
-        let mut server = Self { address, process: None, config, folder, _port: port };
+        let mut server = Self { address: any, process: None, hub: hub.to_owned(), folder };
         server.restart();
         server
     }
@@ -75,14 +63,29 @@ impl Server {
         self.process = None;
     }
 
-    /// Starts it again, and waits until it answers.
+    /// Starts it again on the port that it had, and waits until it listens.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         self.kill();
-        let mut process = Process::tidegate(&["serve", "--config", &self.config]);
-        until("the server's first answer", || {
-            process.assert_running();
-            TcpStream::connect(self.address).ok()
+        let text = format!(
+            "listen = \"{}\"\nadmin = \"off\"\nworkers = 1\n\n[hub]\nretry = \"200ms\"\n\
+             gap_event = \"gap\"\n{}\n",
+            self.address, self.hub
+        );
+        let config = self.folder.file("tidegate.toml", &text);
+        let serve = || Process::tidegate(&["serve", "--config", &config]);
+        let mut process = serve();
+        self.address = until("the server to listen", || {
+            // While it was down, the port may have gone to an outgoing connection for a moment.
+            if process.err().contains("Address already in use") {
+                process = serve();
+            }
+            let said = process.err();
+            let Some((_, after)) = said.split_once("listening on http://") else {
+                assert!(process.is_running(), "the server ended: {}", process.err());
+                return None;
+            };
+            after.split_once(char::is_whitespace)?.0.trim_end_matches('/').parse().ok()
         });
         self.process = Some(process);
     }
@@ -122,16 +125,27 @@ pub(crate) fn ask(
     body: &str,
 ) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let length = body.len();
     write!(
         stream,
         "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\
          Content-Length: {length}\r\n\r\n{body}"
     )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Ok((status, body.to_owned()))
+    // By its length: not every server heeds `Connection: close`.
+    let mut answer = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&answer);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let whole = length.is_some_and(|(_, digits)| digits.trim().parse() == Ok(body.len()));
+        let count = if whole { 0 } else { stream.read(&mut block)? };
+        if count == 0 {
+            let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+            return Ok((status, body.to_owned()));
+        }
+        answer.extend_from_slice(&block[..count]);
+    }
 }

@@ -33,12 +33,20 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn start() -> Self {
-        let mut process = Process::start("chromedriver", &["--port=0"], b"");
+        let serve = || Process::start("chromedriver", &["--port=0"], b"");
+        let mut process = serve();
         let port = until("chromedriver's port", || {
-            process.assert_running();
             let out = process.out();
-            let (_, after) = out.split_once("started successfully on port ")?;
-            after.split_once('.')?.0.parse().ok()
+            if let Some((_, after)) = out.split_once("started successfully on port ") {
+                return after.split_once('.')?.0.parse().ok();
+            }
+            // It takes a port on one family and then the same on the other, where it may be gone.
+            if !process.is_running() {
+                let said = process.err();
+                assert!(said.contains("Address already in use"), "chromedriver ended: {said}");
+                process = serve();
+            }
+            None
         });
         let driver = SocketAddr::from(([127, 0, 0, 1], port));
         let profile = Folder::new();

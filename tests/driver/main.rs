@@ -46,6 +46,7 @@ contract!(
     watches::a_closed_socket_is_silent,
     watches::close_ends_the_connection_in_spite_of_watches,
     watches::unread_input_does_not_reset,
+    watches::a_reset_throws_away_what_was_not_taken,
     watches::recv_tells_all_cases_apart,
     watches::a_large_body_flows,
     accepts::a_pause_keeps_connections_waiting,

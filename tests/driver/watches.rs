@@ -157,6 +157,25 @@ pub(crate) fn unread_input_does_not_reset(mut stage: Stage) {
     }
 }
 
+/// A reset throws away what the peer has not taken, watched or not, and the peer learns of it.
+pub(crate) fn a_reset_throws_away_what_was_not_taken(mut stage: Stage) {
+    for watched in [false, true] {
+        let (socket, mut peer) = stage.connect_narrow();
+        let sent = stage.fill(socket, &[b'.'; 1000]);
+        if watched {
+            stage.driver.watch(socket, Token(1), Interest::Hangup);
+            stage.driver.watch(socket, Token(1), Interest::Write);
+        }
+        stage.nothing();
+        stage.driver.reset(socket);
+        stage.nothing();
+        let mut got = Vec::new();
+        let error = peer.read_to_end(&mut got).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(got.len() < sent, "the kernel has kept nothing");
+    }
+}
+
 /// Bytes, nothing, the end, and failure.
 pub(crate) fn recv_tells_all_cases_apart(mut stage: Stage) {
     let mut into = [0; 4];

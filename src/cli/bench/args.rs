@@ -2,7 +2,6 @@
 
 use super::payload::RECORD;
 use super::plan::Plan;
-use super::template::Template;
 use super::template::Url;
 use crate::io::poller::descriptors_max;
 use crate::io::poller::monotonic_nanos;
@@ -164,7 +163,8 @@ impl BenchArgs {
             publish_host: publish.authority,
             publish_target: publish.target,
             publish_topic,
-            body: self.body.clone(),
+            // A server that publishes is sent the body once, with other placeholders.
+            body: if self.server_publishes { String::new() } else { self.body.clone() },
             publish_headers,
             subscribers: self.subscribers,
             stride: self.stride,
@@ -181,9 +181,7 @@ impl BenchArgs {
             connecting_max: self.connecting,
             hold: self.resume.is_some(),
         };
-        if !self.server_publishes {
-            plan.templates()?;
-        }
+        plan.templates()?;
         Ok(plan)
     }
 
@@ -233,9 +231,6 @@ impl BenchArgs {
             "subscribers × --stride is more than --topic-count, so some would get nothing"
         );
         ensure!(self.event_count() < 1 << 32, "more than 2³² events");
-        if let (Some(topic), false) = (&self.publish_topic, self.server_publishes) {
-            Template::parse(topic, &["t"])?;
-        }
         Ok(())
     }
 }

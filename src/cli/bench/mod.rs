@@ -38,3 +38,6 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     report.show(args)?;
     Ok(if report.sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+#[cfg(test)]
+mod tests;

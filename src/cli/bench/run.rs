@@ -184,7 +184,7 @@ impl Run<'_> {
         let sent: Vec<_> = if self.args.server_publishes {
             vec![self.plan.events]
         } else {
-            self.seen.published.iter().map(|p| p.sent).collect()
+            self.seen.published.iter().map(|p| p.answered).collect()
         };
         self.seen.before = self.look()?;
         self.seen.start = monotonic_nanos();
@@ -211,7 +211,7 @@ impl Run<'_> {
         }
     }
 
-    /// Publishes beside the running swarm; tells how much each connection has sent.
+    /// Publishes beside the running swarm; tells how much each connection has published.
     fn publish(&mut self, swarm: &mut Swarm) -> anyhow::Result<Vec<u64>> {
         self.seen.before = self.look()?;
         self.seen.start = monotonic_nanos() + 20_000_000;
@@ -262,7 +262,7 @@ impl Run<'_> {
             }
             Ok(())
         })?;
-        let sent: Vec<_> = self.seen.published.iter().map(|p| p.sent).collect();
+        let sent: Vec<_> = self.seen.published.iter().map(|p| p.answered).collect();
         self.await_deliveries(swarm, &sent)?;
         Ok(sent)
     }

@@ -162,18 +162,32 @@ fn a_later_head_has_its_own_time() {
 }
 
 #[test]
-fn a_body_may_drip_but_not_stall() {
+fn a_body_has_its_time_however_it_drips() {
     let mut world = World::open(|_| {});
     let mut session = world.session();
     let head = b"POST /.well-known/mercure HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\n";
     let _ = world.feed(&mut session, head, &mut Vec::new());
-    for _ in 0..10 {
-        assert!(matches!(wait(&mut world, &mut session, 29).0, Next::Read));
+    for _ in 0..29 {
+        assert!(matches!(wait(&mut world, &mut session, 1).0, Next::Read));
         let _ = world.feed(&mut session, b"x", &mut Vec::new());
     }
-    let (next, out) = wait(&mut world, &mut session, 30);
+    let (next, out) = wait(&mut world, &mut session, 1);
     assert!(matches!(next, Next::Close(CloseReason::BodyTimeout)));
     assert!(out.starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn each_body_has_a_time_of_its_own() {
+    let mut world = World::open(|_| {});
+    let mut session = world.session();
+    let post = b"POST /.well-known/mercure HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n";
+    let _ = world.feed(&mut session, post, &mut Vec::new());
+    assert!(matches!(wait(&mut world, &mut session, 29).0, Next::Read));
+    let end_and_next = [b"x", &post[..]].concat();
+    let _ = world.feed(&mut session, &end_and_next, &mut Vec::new());
+    assert!(matches!(wait(&mut world, &mut session, 29).0, Next::Read));
+    let (next, _) = wait(&mut world, &mut session, 1);
+    assert!(matches!(next, Next::Close(CloseReason::BodyTimeout)));
 }
 
 #[test]

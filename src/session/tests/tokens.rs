@@ -70,11 +70,37 @@ fn an_open_hub_shows_private_events_to_nobody() {
 fn an_open_hub_takes_no_publish_from_a_foreign_page() {
     let world = World::open(|hub| hub.cors_origins = vec!["https://app.example".into()]);
     let status = |origin: &str| world.post("topic=a", &[origin]).status;
-    assert_eq!(status("Origin: http://hub.example"), 200);
     assert_eq!(status("Origin: https://app.example"), 200);
+    assert_eq!(status("Origin: http://hub.example"), 401, "a name that resolves to us is not us");
     assert_eq!(status("Origin: http://evil.example"), 401);
     assert_eq!(status("Origin: null"), 401);
     assert_eq!(status("X-Origin: none"), 200);
+}
+
+#[test]
+fn an_open_hub_takes_publishes_from_its_own_page_under_a_loopback_name() {
+    let world = World::open(|_| {});
+    let status = |host: &str, origin: &str| {
+        let form = "topic=a";
+        let request = format!(
+            "POST /.well-known/mercure HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        let mut out = Vec::new();
+        let next = world.feed(&mut world.session(), request.as_bytes(), &mut out);
+        Answer::parse(out, next).status
+    };
+    for host in
+        ["localhost:8080", "LOCALHOST", "127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]"]
+    {
+        assert_eq!(status(host, &format!("http://{host}")), 200, "{host}");
+        assert_eq!(status(host, "http://evil.example"), 401, "{host}");
+    }
+    for host in ["evil.example:8080", "localhost.evil.example", "192.0.2.1:8080", "127.0.0.1.evil"]
+    {
+        assert_eq!(status(host, &format!("http://{host}")), 401, "{host}");
+    }
 }
 
 #[test]

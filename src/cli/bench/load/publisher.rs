@@ -4,7 +4,8 @@
 //! 1. An event's due time is set by the plan, never by when the server let it through: a server
 //!    that stalls makes events late, not rare.
 //! 2. Events of one connection are sent in order, so a subscriber may expect them in order.
-//! 3. What is not sent when the plan's time is over is given up and counted, so a run ends.
+//! 3. What is not sent some seconds after the plan's time is over is given up and counted, so a
+//!    run ends.
 
 use super::answers::Answers;
 use crate::base::sync::atomic::AtomicBool;
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 /// How long answers are waited for after the last publish.
 const PATIENCE: u64 = 10_000_000_000;
+/// How long after the plan's time events that are late by then are still offered.
+const BACKLOG: u64 = 3_000_000_000;
 /// Bytes waiting to be written beyond which no further publish is prepared.
 const UNWRITTEN_MAX: usize = 256 * 1024;
 
@@ -46,6 +49,8 @@ pub struct Pace {
 pub struct Published {
     /// Events sent.
     pub sent: u64,
+    /// Events answered, in any way. Those behind were sent, but nobody knows what became of them.
+    pub answered: u64,
     /// Answers with a status of 200 to 299.
     pub accepted: u64,
     /// Events that were sent and not accepted.
@@ -115,7 +120,7 @@ impl<'a> Publisher<'a> {
     /// The poller is broken, or the answers cannot be understood.
     pub fn run(mut self) -> anyhow::Result<Published> {
         let start = self.pace.start.load(Relaxed);
-        let over = self.plan.due(start, self.plan.events);
+        let over = self.plan.due(start, self.plan.events).map(|end| end.saturating_add(BACKLOG));
         let mut found = Vec::new();
         let mut patience = u64::MAX;
         loop {
@@ -232,6 +237,7 @@ impl<'a> Publisher<'a> {
         while let Some(answer) = self.answers.poll()? {
             let Some(due) = self.open.pop_front() else { continue };
             self.pace.answered.fetch_add(1, Relaxed);
+            self.result.answered += 1;
             if (200..300).contains(&answer.status) {
                 self.result.accepted += 1;
                 self.result.answers.push((due, now));

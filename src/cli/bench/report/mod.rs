@@ -281,7 +281,7 @@ fn deliveries(args: &BenchArgs, plan: &Plan, seen: &Seen, outcome: &Outcome) -> 
     let sent: Vec<_> = if args.server_publishes {
         vec![plan.events]
     } else {
-        seen.published.iter().map(|p| p.sent).collect()
+        seen.published.iter().map(|p| p.answered).collect()
     };
     let resume = args.resume.is_some();
     let seconds = float(outcome.last_byte.saturating_sub(seen.start)) / 1e9;

@@ -27,7 +27,7 @@ fn observed() -> (Seen, Outcome) {
         (0..10).for_each(|_| record(&mut outcome.latency, 2 * MS));
         outcome.add_bin(Bin { at: START / BIN + number, events: 10, bytes: 1000 });
     }
-    let published = Published { sent: 10, accepted: 10, ..Published::default() };
+    let published = Published { sent: 10, answered: 10, accepted: 10, ..Published::default() };
     let counts = crate::cli::bench::load::board::Counts {
         opened: 10,
         subscribed: 10,

@@ -1,0 +1,168 @@
+//! One worker, turn by turn, over a driver that the test holds in hand.
+
+mod endings;
+mod fairness;
+mod ground;
+
+use super::Load;
+use super::Parts;
+use super::Progress;
+use super::Worker;
+use crate::base::chance::Chance;
+use crate::base::map::Hasher;
+use crate::base::phase::Phase;
+use crate::base::phase::PhaseFlag;
+use crate::base::sync::Arc;
+use crate::base::sync::atomic::Ordering;
+use crate::base::time::Moment;
+use crate::config::Config;
+use crate::io::Ready;
+use crate::io::Socket;
+use crate::log::Bell;
+use crate::log::Channel;
+use crate::log::Limits;
+use crate::metrics::Counters;
+use crate::metrics::Gauge;
+use crate::metrics::Recorder;
+use crate::session::Site;
+use ground::Fake;
+use ground::Ground;
+use ground::Peer;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// A worker and the ground that it stands on.
+struct World {
+    worker: Worker<Fake, Rc<Ground>>,
+    ground: Rc<Ground>,
+    phase: Arc<PhaseFlag>,
+    load: Arc<Load>,
+    counters: Arc<Counters>,
+    sockets: i32,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        let hasher = Hasher::new(1);
+        let hub = &config.hub;
+        let limits = Limits {
+            events_max: hub.history_events_max,
+            bytes_max: hub.history_bytes_max,
+            age_max_millis: 0,
+            backlog_bytes_max: u64::MAX,
+        };
+        let channel = Arc::new(Channel::new(limits, 7, hasher.clone()));
+        let phase = Arc::new(PhaseFlag::new());
+        phase.advance(Phase::Serving);
+        let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let ground = Ground::new();
+        let woken = Arc::clone(&ground.woken);
+        let bell = Bell::new(Box::new(move || woken.store(true, Ordering::Relaxed)));
+        let load = Arc::new(Load::new(usize::MAX, 0, hasher));
+        let recorder = Recorder::new();
+        let counters = recorder.counters();
+        let parts = Parts {
+            site: Arc::new(site),
+            load: Arc::clone(&load),
+            recorder,
+            bell: Arc::new(bell),
+            chance: Chance::new(1),
+        };
+        let worker = Worker::new(Fake::new(&ground), Rc::clone(&ground), parts);
+        Self { worker, ground, phase, load, counters, sockets: 3 }
+    }
+
+    fn turn(&mut self) -> Progress {
+        self.worker.turn().expect("the driver holds")
+    }
+
+    /// Turns until it sleeps.
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            assert_eq!(self.turn(), Progress::Running);
+            if self.ground.slept.get() {
+                return;
+            }
+        }
+        panic!("it never sleeps");
+    }
+
+    /// Turns until so many milliseconds have passed.
+    fn pass(&mut self, millis: u64) {
+        let end = self.ground.now.get().millis() + millis;
+        while self.ground.now.get().millis() < end {
+            self.settle();
+        }
+    }
+
+    /// A connection that is accepted in the next turn, with this input on it.
+    fn connect(&mut self, input: &[u8]) -> i32 {
+        self.sockets += 1;
+        let socket = self.sockets;
+        let peer = Peer::with_input(input);
+        self.ground.peers.borrow_mut().insert(socket, peer);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        self.ground.news.borrow_mut().push_back(Ready::Accepted { socket: Socket(socket), peer });
+        socket
+    }
+
+    fn say(&self, socket: i32, input: &[u8]) {
+        self.ground.with(socket, |peer| peer.input.extend(input));
+    }
+
+    /// What a peer got since the last call.
+    fn heard(&self, socket: i32) -> String {
+        let bytes = self.ground.with(socket, |peer| std::mem::take(&mut peer.output));
+        String::from_utf8(bytes).expect("text")
+    }
+
+    fn is_closed(&self, socket: i32) -> bool {
+        self.ground.with(socket, |peer| peer.closed)
+    }
+
+    fn publish(&mut self, topic: &str, text: &str) {
+        let publisher = self.connect(&post(topic, text));
+        self.settle();
+        assert!(self.heard(publisher).starts_with("HTTP/1.1 200 "));
+        self.ground.with(publisher, |peer| peer.ended = true);
+        self.settle();
+    }
+
+    fn now(&self) -> Moment {
+        self.ground.now.get()
+    }
+
+    fn gauge(&self, gauge: Gauge) -> i64 {
+        self.counters.gauge(gauge)
+    }
+
+    /// Everything was given back.
+    fn check_empty(&self) {
+        assert_eq!((self.worker.clients(), self.worker.connections()), (0, 0));
+        assert_eq!((self.load.total(), self.worker.unsent_bytes()), (0, 0));
+        assert_eq!((self.gauge(Gauge::Clients), self.gauge(Gauge::Connections)), (0, 0));
+        assert!(self.ground.peers.borrow().values().all(|peer| peer.closed));
+    }
+}
+
+fn get(query: &str) -> Vec<u8> {
+    format!("GET /.well-known/mercure?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}
+
+fn post(topic: &str, text: &str) -> Vec<u8> {
+    let form = format!("topic={topic}&data={text}");
+    let kind = "application/x-www-form-urlencoded";
+    format!(
+        "POST /.well-known/mercure HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    )
+    .into_bytes()
+}
+
+/// The `data` of the events in a stream.
+fn data(stream: &str) -> Vec<&str> {
+    stream.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
+}
