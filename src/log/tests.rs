@@ -443,7 +443,9 @@ fn threads_append_and_read_and_no_wake_is_lost() {
     std::thread::scope(|scope| {
         for _ in 0..3 {
             let (sender, wakes) = mpsc::channel();
-            let wake = move || drop(sender.send(()));
+            let wake = move || {
+                let _ = sender.send(());
+            };
             let bell = Arc::new(Bell::new(Box::new(wake)));
             channel.hang(Arc::clone(&bell));
             let (mut reader, at) = channel.reader(&bell);
