@@ -14,22 +14,22 @@ use tidegate::sim::peers::subscriber::Taste;
 use tidegate::sim::place::Wish;
 
 /// Peers, and when each begins.
-pub type Peers = Vec<(Box<dyn Peer>, Duration)>;
+pub(crate) type Peers = Vec<(Box<dyn Peer>, Duration)>;
 
-pub fn topics() -> Vec<String> {
+pub(crate) fn topics() -> Vec<String> {
     ["a", "b", "c/ä?&=%", "d"].map(str::to_owned).into()
 }
 
-pub fn below(chance: &mut Chance, bound: usize) -> usize {
+pub(crate) fn below(chance: &mut Chance, bound: usize) -> usize {
     usize::try_from(chance.below(bound as u64)).unwrap()
 }
 
-pub fn millis(chance: &mut Chance, from: u64, to: u64) -> Duration {
+pub(crate) fn millis(chance: &mut Chance, from: u64, to: u64) -> Duration {
     Duration::from_millis(from + chance.below(to - from))
 }
 
 /// Publishers of small and large events.
-pub fn publishers(
+pub(crate) fn publishers(
     chance: &mut Chance,
     count: usize,
     pause_max: Duration,
@@ -52,7 +52,7 @@ pub fn publishers(
 }
 
 /// Subscribers that behave in one of these manners.
-pub fn subscribers(
+pub(crate) fn subscribers(
     chance: &mut Chance,
     count: usize,
     manners: &[Manner],

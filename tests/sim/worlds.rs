@@ -34,7 +34,7 @@ fn config() -> Config {
 }
 
 /// Several workers, many subscribers, everything that can go wrong.
-pub fn fan_out(seed: u64) -> Scenario {
+pub(crate) fn fan_out(seed: u64) -> Scenario {
     let chance = &mut Chance::new(seed ^ 0xfa0);
     let workers = 1 + cast::below(chance, 3);
     let mut peers = cast::publishers(chance, 3, Duration::from_millis(40), 6000);
@@ -56,7 +56,7 @@ pub fn fan_out(seed: u64) -> Scenario {
 }
 
 /// Reconnect storms at every position of a history that is small enough to expire.
-pub fn resume(seed: u64) -> Scenario {
+pub(crate) fn resume(seed: u64) -> Scenario {
     let chance = &mut Chance::new(seed ^ 0x2e5);
     let mut config = config();
     config.hub.history_events_max = 5 + cast::below(chance, 60);
@@ -84,7 +84,7 @@ pub fn resume(seed: u64) -> Scenario {
 }
 
 /// Clients that do not keep up, under each policy, and a small budget of unsent bytes.
-pub fn slow_clients(seed: u64) -> Scenario {
+pub(crate) fn slow_clients(seed: u64) -> Scenario {
     let chance = &mut Chance::new(seed ^ 0x510);
     let mut config = config();
     config.hub.lag_bytes_max = 500 + cast::below(chance, 8000);
@@ -116,7 +116,7 @@ pub fn slow_clients(seed: u64) -> Scenario {
 }
 
 /// SIGTERM while clients are connected.
-pub fn drain(seed: u64) -> Scenario {
+pub(crate) fn drain(seed: u64) -> Scenario {
     let chance = &mut Chance::new(seed ^ 0xd2a);
     let mut config = config();
     config.drain.period = cast::millis(chance, 0, 8000);
