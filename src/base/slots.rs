@@ -7,7 +7,7 @@
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "chunk and slot are derived from the length by the two functions at the top"
+    reason = "chunk and slot are derived from the length by the two functions at the bottom"
 )]
 
 const CHUNK: usize = 1024;

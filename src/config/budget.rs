@@ -5,7 +5,7 @@
 //! The unit costs of the kernel were measured on Linux 6.18, x86-64. Bodies stand beside the sum:
 //! they are read only after the publisher's token has been judged, so publishers bound them.
 //!
-//! Invariants: each limit of the configuration that holds memory has a line here.
+//! Invariants: each limit that holds memory has a line here.
 
 use crate::config::Config;
 use crate::config::relations::Host;
@@ -37,6 +37,9 @@ pub const ANSWERS_SHARE: usize = 8;
 
 /// Pages of history that one worker keeps encoded for clients that resume from near places.
 pub const CATCH_UP_BYTES: u64 = 8 << 20;
+
+/// Wire bytes that the slowest worker may be behind before publishes are refused for a while.
+pub const BACKLOG_BYTES: u64 = 64 << 20;
 
 /// Index of one kept event: position, age, topics, id.
 pub const EVENT_INDEX_BYTES: u64 = 128;
@@ -131,6 +134,8 @@ impl Budget {
                 true,
                 "position, age, id and topics of each",
             ),
+            // One log, shared: what left the history stays until the slowest worker has read it.
+            line("backlog", 1, BACKLOG_BYTES, false, "events not yet read by a worker"),
             // limits.unsent_bytes_max: feeds whose clients lag.
             line(
                 "feeds",

@@ -141,3 +141,14 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+impl Block {
+    /// What it counts for in the pool.
+    pub(super) fn held(&self) -> usize {
+        match &self.body {
+            Body::Own { bytes, .. } => bytes.capacity(),
+            Body::Shared(event) => event.wire.len(),
+        }
+    }
+}

@@ -145,3 +145,25 @@ impl Bytes {
         }
     }
 }
+
+#[cfg(test)]
+impl Bytes {
+    /// Recounts for the cursors of all live clients; returns the bytes held.
+    pub(super) fn check(&self, cursors: &[u64]) -> usize {
+        let at_tail = cursors.iter().filter(|cursor| **cursor == self.tail).count();
+        assert_eq!(self.at_tail as usize, at_tail, "clients at the tail");
+        let head = self.blocks.front().map_or(self.tail, |block| block.start);
+        assert!(cursors.iter().all(|cursor| (head..=self.tail).contains(cursor)));
+        let mut end = head;
+        for (n, block) in self.blocks.iter().enumerate() {
+            assert_eq!(block.start, end, "blocks adjoin");
+            end = block.end();
+            let inside = |cursor: &&u64| (block.start..end).contains(*cursor);
+            let refs = cursors.iter().filter(inside).count();
+            assert_eq!(block.refs as usize, refs, "cursors in a block");
+            assert!(n > 0 || refs > 0, "bytes that no cursor needs are not kept");
+        }
+        assert_eq!(end, self.tail);
+        self.blocks.iter().map(Block::held).sum()
+    }
+}

@@ -99,10 +99,12 @@ impl Fanout {
         if newest {
             let run = newest_of_each(channel, &wish, after, self.routed);
             self.tell_missed(index, &run, announce);
-            return Some(self.make(after, &run));
+            return Some(self.make(&run));
         }
+        // Everything kept begins where the history does: from there on it is a place like others.
+        let everything = after == 0;
+        let after = if everything { channel.head() - 1 } else { after };
         if own.is_none()
-            && after != 0
             && let Some(page) = self.pages.find(handle.pack(), after)
         {
             return Some(page);
@@ -111,21 +113,22 @@ impl Fanout {
         let from = if own.is_some() { after } else { after - after % ALIGN };
         let bytes = self.limits.page_bytes;
         let mut run = channel.page(&wish, from, self.routed, bytes);
-        if from < after && (run.missed || run.upto <= after) {
+        if from < after && (run.after > after || run.upto <= after) {
             // The aligned start is gone, or the page ended before it began: start at the client.
             run = channel.page(&wish, after, self.routed, bytes);
         }
-        self.tell_missed(index, &run, announce);
-        let start = if run.events.first().is_some_and(|e| e.seq <= after) { from } else { after };
-        let page = self.make(start, &run);
+        if !everything {
+            self.tell_missed(index, &run, announce);
+        }
+        let page = self.make(&run);
         if own.is_none() {
             self.pages.keep(handle.pack(), &page);
         }
         Some(page)
     }
 
-    fn make(&mut self, after: u64, run: &log::Page) -> Rc<Page> {
-        let page = Rc::new(Page::new(after, run, self.pages.meter()));
+    fn make(&mut self, run: &log::Page) -> Rc<Page> {
+        let page = Rc::new(Page::new(run, self.pages.meter()));
         self.tally.pages += 1;
         self.tally.page_bytes += page.bytes().len() as u64;
         page
@@ -149,7 +152,7 @@ impl Fanout {
 /// The newest event of each canonical topic after `after`, in order. Costs what was skipped.
 fn newest_of_each(channel: &Channel, wish: &Subscription, after: u64, upto: u64) -> log::Page {
     let mut newest = channel.hasher().map();
-    let mut run = log::Page { upto: after, ..log::Page::default() };
+    let mut run = log::Page { after, upto: after, ..log::Page::default() };
     let mut from = after;
     while run.upto < upto {
         let part = channel.page(wish, from, upto, usize::MAX);

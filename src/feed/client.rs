@@ -169,14 +169,35 @@ impl Client {
         }
     }
 
-    /// Bytes that it has not taken, given the tail of its feed.
+    /// Bytes of events that it has not taken, given the tail of its feed. What must be sent in
+    /// any case does not count: no policy could take it away.
     pub(super) fn lag(&self, tail: u64) -> u64 {
-        let pieces = self
-            .extra
-            .as_ref()
-            .map_or(0, |extra| extra.pieces.iter().map(|p| p.rest().len() as u64).sum());
         let live = if self.stage == Stage::Live { tail - self.cursor } else { 0 };
-        live + pieces
+        live + self.rests(|piece| match piece.body {
+            Body::Page(_) => true,
+            Body::Event(_) => piece.sent == 0,
+            Body::Bytes(_) | Body::Notice(_) | Body::Comment(_) => false,
+        })
+    }
+
+    /// Bytes that it has not taken, of any kind.
+    pub(super) fn unsent(&self, tail: u64) -> u64 {
+        let live = if self.stage == Stage::Live { tail - self.cursor } else { 0 };
+        live + self.rests(|_| true)
+    }
+
+    /// The tail of its feed past which it lags by more than `limit`, if it is live.
+    pub(super) fn lag_check(&self, limit: u64) -> u64 {
+        if self.stage != Stage::Live {
+            return u64::MAX;
+        }
+        let past = self.cursor.saturating_add(limit);
+        past.saturating_sub(self.lag(self.cursor))
+    }
+
+    fn rests(&self, counts: impl Fn(&Piece) -> bool) -> u64 {
+        let pieces = self.extra.iter().flat_map(|extra| &extra.pieces);
+        pieces.filter(|piece| counts(piece)).map(|piece| piece.rest().len() as u64).sum()
     }
 }
 

@@ -136,3 +136,28 @@ impl Directory {
         routes.get(at).map(|(feed, _)| *feed)
     }
 }
+
+#[cfg(test)]
+impl Directory {
+    /// Panics if feeds and lists disagree about who is where.
+    pub(super) fn check(&self) {
+        let mut places = 0;
+        for (handle, feed) in self.feeds.iter() {
+            assert_eq!(self.by_key.get(&feed.key), Some(&handle.index()));
+            assert_eq!(feed.places.len(), feed.key.selectors().len());
+            for (n, selector) in feed.key.selectors().iter().enumerate() {
+                let routes = match selector {
+                    Selector::Any => &self.any,
+                    Selector::Exact(topic) => &self.exact[topic],
+                };
+                let place = feed.places[n] as usize;
+                assert_eq!(routes[place], (handle.index(), u32::try_from(n).unwrap()));
+                places += 1;
+            }
+        }
+        assert_eq!(self.by_key.len(), self.feeds.len());
+        let listed: usize = self.exact.values().map(|routes| routes.len()).sum();
+        assert_eq!(listed + self.any.len(), places, "nobody is listed twice or after its end");
+        assert!(self.exact.values().all(|routes| !routes.is_empty()));
+    }
+}

@@ -112,6 +112,8 @@ pub struct Fanout {
     pub(super) directory: Directory,
     pub(super) ready: List,
     pub(super) waiting: VecDeque<ClientId>,
+    /// Clients that have seen what this worker has not yet read.
+    pub(super) ahead: Vec<ClientId>,
     /// Everything up to this sequence number is in the feeds.
     pub(super) routed: u64,
     pub(super) routing: Option<Routing>,
@@ -144,6 +146,7 @@ impl Fanout {
             directory: Directory::new(hasher),
             ready: List::new(),
             waiting: VecDeque::new(),
+            ahead: Vec::new(),
             routed: 0,
             routing: None,
             bury: Vec::new(),
@@ -165,6 +168,7 @@ impl Fanout {
         self.routed = routed;
         self.routing = None;
         self.waiting.clear();
+        self.ahead.clear();
         self.pages.clear();
         self.bury();
     }
@@ -190,7 +194,15 @@ impl Fanout {
     /// Whether some client waits for a page.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.ahead.is_empty()
+    }
+
+    /// Whether [`Fanout::catch_up`] has something to do now.
+    #[must_use]
+    pub fn can_catch_up(&self) -> bool {
         !self.waiting.is_empty()
+            && self.routing.is_none()
+            && self.pages.held() <= self.limits.unsent_bytes_max
     }
 
     /// Bytes held because some client has not taken them: feeds, pages, pieces.
@@ -349,20 +361,22 @@ impl Fanout {
                 }
             }
             Place::Blocked => {
-                let lag = self.limits.lag_bytes_max;
-                let at = if client.stage == Stage::Live { client.cursor } else { u64::MAX };
+                self.watch_lag(index);
                 if let Some(feed) = self.directory.feeds.at_mut(feed) {
-                    feed.lag_check = feed.lag_check.min(at.saturating_add(lag));
                     feed.blocked.push_back(&mut self.clients, index);
                     self.blocked += 1;
                 }
             }
             Place::Nowhere => {
                 if client.stage == Stage::Catching {
+                    if client.extra.as_ref().is_some_and(|extra| extra.after > self.routed) {
+                        self.ahead.push(id);
+                    } else {
+                        self.waiting.push_back(id);
+                    }
                     if let Some(client) = self.clients.at_mut(index) {
                         client.stage = Stage::Waiting;
                     }
-                    self.waiting.push_back(id);
                 }
             }
         }
@@ -424,5 +438,13 @@ impl Fanout {
             clients.or_insert_with(|| self.hasher.set()).insert(index);
         }
         self.wishes.insert(index, Arc::new(wish));
+    }
+}
+
+#[cfg(test)]
+impl Fanout {
+    /// Everybody who is queued for a page, stale names included.
+    pub(super) fn queued(&self) -> impl Iterator<Item = ClientId> {
+        self.waiting.iter().chain(&self.ahead).copied()
     }
 }

@@ -26,7 +26,7 @@ impl Fanout {
                     if client.lag(tail) > limit {
                         past.push(index);
                     } else {
-                        check = check.min(client.cursor.saturating_add(limit));
+                        check = check.min(client.lag_check(limit));
                     }
                 }
                 next = client.following();
@@ -51,7 +51,7 @@ impl Fanout {
             .clients
             .iter()
             .filter(|(_, client)| client.blocked)
-            .map(|(id, client)| (client.lag(self.tail_of(id.index())), id.index()))
+            .map(|(id, client)| (client.unsent(self.tail_of(id.index())), id.index()))
             .collect();
         blocked.sort_unstable_by(|a, b| b.cmp(a));
         let enough = self.limits.unsent_bytes_max / 8 * 7;
@@ -64,12 +64,22 @@ impl Fanout {
     }
 
     fn punish(&mut self, index: u32, why: Dropped, announce: &dyn Announce) {
-        let live = self.clients.at(index).is_some_and(|(_, c)| c.stage == Stage::Live);
+        // One that has no event left to give up holds what must be sent: only its end frees that.
+        let tail = self.tail_of(index);
+        let live =
+            self.clients.at(index).is_some_and(|(_, c)| c.stage == Stage::Live && c.lag(tail) > 0);
         match self.limits.lag_policy {
             LagPolicy::Skip if live => self.skip(index, announce),
             LagPolicy::Latest if live => self.conflate(index, announce),
             _ => self.drop_client(index, why),
         }
+    }
+
+    /// Sees to it that a blocked client is noticed when its feed grows past its limit.
+    pub(super) fn watch_lag(&mut self, index: u32) {
+        let Some((_, client)) = self.clients.at(index) else { return };
+        let Some(feed) = self.directory.feeds.at_mut(client.feed) else { return };
+        feed.lag_check = feed.lag_check.min(client.lag_check(self.limits.lag_bytes_max));
     }
 
     /// Moves a blocked client to the tail, with a notice.
@@ -93,6 +103,8 @@ impl Fanout {
             let body = Body::Notice(notice);
             extra.pieces.push_back(Piece { at: client.cursor, sent: 0, body });
         }
+        // It stays blocked, and may lag again.
+        self.watch_lag(index);
     }
 
     /// Takes a blocked client off its feed; when it has taken the rest of its event and the
@@ -122,21 +134,20 @@ impl Fanout {
     /// The number of the last event that the client has, the one included whose rest it will get.
     fn after(&self, index: u32) -> u64 {
         let Some((_, client)) = self.clients.at(index) else { return 0 };
-        let has = match client.due().map(|piece| (&piece.body, piece.sent)) {
-            Some((Body::Page(page), sent)) => page.last_before(sent),
-            _ => {
-                let feed = self.directory.feeds.at(client.feed);
-                let last = feed.and_then(|(_, feed)| feed.bytes.last_before(client.cursor));
-                last.unwrap_or(self.routed)
-            }
-        };
-        // Private events of its own that it has not begun to read are dropped by `cut`.
-        let pieces = client.extra.iter().flat_map(|extra| &extra.pieces);
-        let dropped = pieces.filter_map(|piece| match &piece.body {
-            Body::Event(event) if piece.sent == 0 => Some(event.seq - 1),
-            _ => None,
-        });
-        dropped.min().map_or(has, |seq| seq.min(has))
+        let Some((_, feed)) = self.directory.feeds.at(client.feed) else { return 0 };
+        // At the tail it has all that is routed, and maybe the event that is half routed.
+        let all = || self.routed.max(feed.last_seq);
+        let mut has = feed.bytes.last_before(client.cursor).unwrap_or_else(all);
+        for piece in client.extra.iter().flat_map(|extra| &extra.pieces) {
+            has = match &piece.body {
+                // `cut` drops what is left of a page and private events that were not begun.
+                Body::Page(page) => has.min(page.last_before(piece.sent)),
+                Body::Event(event) if piece.sent == 0 => has.min(event.seq - 1),
+                Body::Event(event) => has.max(event.seq),
+                Body::Bytes(_) | Body::Notice(_) | Body::Comment(_) => has,
+            };
+        }
+        has
     }
 
     /// Reduces what a client is still sent to what must be sent: the rest of a cut event, its

@@ -90,3 +90,20 @@ impl List {
         *other = Self::new();
     }
 }
+
+#[cfg(test)]
+impl List {
+    /// The clients in order; panics if links and counts disagree.
+    pub(super) fn walk(&self, clients: &Slots<Client>) -> Vec<u32> {
+        let (mut found, mut prev, mut next) = (Vec::new(), NONE, self.first);
+        while next != NONE {
+            let (_, client) = clients.at(next).unwrap();
+            assert_eq!(client.prev, prev, "links agree in both directions");
+            found.push(next);
+            assert!(found.len() <= self.len as usize, "a list has an end");
+            (prev, next) = (next, client.next);
+        }
+        assert_eq!((self.last, self.len as usize), (prev, found.len()));
+        found
+    }
+}

@@ -26,6 +26,8 @@ mod catch_up;
 mod client;
 mod directory;
 mod fanout;
+#[cfg(test)]
+mod invariants;
 mod lag;
 mod list;
 mod page;

@@ -25,8 +25,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A page from what the log returned for the events after `after`.
-    pub(super) fn new(after: u64, run: &log::Page, meter: &Rc<Cell<usize>>) -> Self {
+    /// A page from what the log returned.
+    pub(super) fn new(run: &log::Page, meter: &Rc<Cell<usize>>) -> Self {
         let len = run.events.iter().map(|e| e.wire.len()).sum();
         let mut bytes = Vec::with_capacity(len);
         let mut marks = Vec::with_capacity(run.events.len());
@@ -35,7 +35,7 @@ impl Page {
             bytes.extend_from_slice(&event.wire);
         }
         let page = Self {
-            after,
+            after: run.after,
             upto: run.upto,
             bytes: bytes.into(),
             marks: marks.into(),
@@ -61,7 +61,8 @@ impl Page {
         at.checked_sub(1).and_then(|i| self.marks.get(i)).map_or(self.after, |(_, seq)| *seq)
     }
 
-    fn cost(&self) -> usize {
+    /// What it weighs, bookkeeping included.
+    pub(super) fn cost(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.marks) + size_of::<Self>()
     }
 }
@@ -122,5 +123,15 @@ impl Pages {
         if let Some((_, page)) = self.recent.pop_front() {
             self.bytes -= page.cost();
         }
+    }
+}
+
+#[cfg(test)]
+impl Pages {
+    /// The pages in the cache; panics if their count of bytes is wrong.
+    pub(super) fn cached(&self) -> impl Iterator<Item = &Rc<Page>> {
+        assert_eq!(self.bytes, self.recent.iter().map(|(_, page)| page.cost()).sum::<usize>());
+        assert!(self.bytes <= self.bytes_max && self.recent.len() <= PAGES);
+        self.recent.iter().map(|(_, page)| page)
     }
 }

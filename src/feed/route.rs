@@ -6,7 +6,7 @@
 //!    an event that took several calls is the last one of its call.
 //! 2. A feed gets an event once, however many of its selectors match (`last_seq`).
 
-use super::client::{Body, Extra, Piece, Stage};
+use super::client::{Body, Extra, Piece, Place, Stage};
 use super::fanout::{Announce, Fanout};
 use crate::base::sync::Arc;
 use crate::log::{Event, Reader};
@@ -45,18 +45,19 @@ impl Fanout {
                 }
                 let Some(event) = reader.take() else { break };
                 self.routing = Some(Routing { event, list: 0, at: 0 });
+                budget -= 1;
             }
-            budget = budget.saturating_sub(1);
             if self.spread(&mut budget)
                 && let Some(done) = self.routing.take()
             {
                 self.reach_strangers(&done.event, &mut budget);
                 self.routed = done.event.seq;
                 let first = newest.replace(done.event).is_none();
+                self.waiting.extend(self.ahead.drain(..));
                 self.bury();
                 // The next event may be cut off by the budget as well: without this stop a worker
                 // that is behind would never be between two events when it lets clients in.
-                if carried && first && !self.waiting.is_empty() {
+                if carried && first && self.can_catch_up() {
                     break;
                 }
             }
@@ -145,17 +146,26 @@ impl Fanout {
         if !theirs || client.stage != Stage::Live || client.is_ending() {
             return;
         }
-        let (tail, feed) = (feed.bytes.tail(), client.feed);
-        self.unlist(index);
+        let tail = feed.bytes.tail();
+        // Who has something to send already keeps its turn.
+        let idle = client.place(tail) == Place::Idle;
+        if idle {
+            self.unlist(index);
+        }
         if let Some(client) = self.clients.at_mut(index) {
             let extra: &mut Extra = client.extra.get_or_insert_default();
             let body = Body::Event(Arc::clone(event));
             extra.pieces.push_back(Piece { at: tail, sent: 0, body });
             self.own_bytes += event.wire.len();
-            if client.blocked && client.lag(tail) > self.limits.lag_bytes_max {
-                self.lagging.push(feed);
+            if client.blocked {
+                if client.lag(tail) > self.limits.lag_bytes_max {
+                    self.lagging.push(client.feed);
+                }
+                self.watch_lag(index);
             }
         }
-        self.list(index);
+        if idle {
+            self.list(index);
+        }
     }
 }

@@ -77,8 +77,13 @@ impl Fanout {
             }
         }
         for (place, taken) in shorts {
-            let Some((index, _)) = batch.get(*place) else { continue };
+            let Some((index, len)) = batch.get(*place) else { continue };
             match taken {
+                Ok(taken) if *taken >= *len as usize => {
+                    settled.bytes += u64::from(*len);
+                    self.sent(*index, *len as usize, now);
+                    self.go_on(*index);
+                }
                 Ok(taken) => {
                     settled.bytes += *taken as u64;
                     if *taken > 0 {

@@ -194,6 +194,12 @@ impl Channel {
         self.tail.load(Ordering::Acquire)
     }
 
+    /// The oldest sequence number that is kept; one past the newest if none is.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.lock().history.head()
+    }
+
     /// Number of events kept, and their bytes.
     #[must_use]
     pub fn kept(&self) -> (usize, usize) {

@@ -22,6 +22,9 @@ pub struct Page {
     /// The events: all that the subscription selects and may read, after the asked position and
     /// up to `upto`.
     pub events: Vec<Arc<Event>>,
+    /// Where the page starts: the asked position, or the end of what has left the history, if that
+    /// is later.
+    pub after: u64,
     /// How far the page reaches: the next one starts after this sequence number.
     pub upto: u64,
     /// Events after the asked position had already left the history.
@@ -143,7 +146,7 @@ impl History {
         let missed = after != 0 && after + 1 < self.head();
         let after = after.max(self.head() - 1);
         let upto = upto.min(self.tail);
-        let mut page = Page { events: Vec::new(), upto: upto.max(after), missed };
+        let mut page = Page { events: Vec::new(), after, upto: upto.max(after), missed };
         let mut bytes = 0;
         let mut looks = 0;
         let mut look = |seq: u64| {

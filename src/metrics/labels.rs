@@ -137,8 +137,6 @@ label! {
         Descriptors "descriptors",
         /// `ENOBUFS` or `ENOMEM`: no memory for a socket.
         Memory "memory",
-        /// The peer was gone before it was accepted.
-        Aborted "aborted",
         /// Anything else.
         Other "other",
     }

@@ -32,9 +32,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use threads::{Threads, WorkerSeed};
 
-/// Wire bytes that the slowest worker may be behind before publishes are refused for a while.
-const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// Why the server cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -157,7 +154,7 @@ impl Shared {
             events_max: hub.history_events_max,
             bytes_max: hub.history_bytes_max,
             age_max_millis: u64::try_from(hub.history_age_max.as_millis()).unwrap_or(u64::MAX),
-            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            backlog_bytes_max: budget::BACKLOG_BYTES,
         };
         let channel = Arc::new(Channel::new(limits, chance.next(), hasher));
         let phase = Arc::new(PhaseFlag::new());

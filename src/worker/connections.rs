@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Connections that are read in one turn.
 const READS: usize = 128;
 /// Bytes of answers after which no further connection is read in one turn.
-const ANSWERS_BYTES: usize = 1024 * 1024;
+const ANSWERS_BYTES: usize = 256 * 1024;
 /// How long a half-closed connection is read at most.
 const LINGER: Duration = Duration::from_secs(2);
 /// Connections between requests that are closed when descriptors run out.

@@ -32,13 +32,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let now = self.clock.now();
         self.count(Stage::Sleep, start, now);
         self.recorder.add(Counter::Turns, 1);
-        if self.follow_phase(now) == Progress::Done {
-            return Ok(Progress::Done);
-        }
+        // Before the phase: at the end a connection that was just accepted is closed with the rest.
         for event in ready.drain(..) {
             self.reap(event, now);
         }
         self.scratch.ready = ready;
+        if self.follow_phase(now) == Progress::Done {
+            return Ok(Progress::Done);
+        }
         let reaped = self.lap(Stage::Reap, now);
         self.intake(now)?;
         let taken = self.lap(Stage::Intake, reaped);
@@ -51,7 +52,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(Progress::Running)
     }
 
-    /// How long to sleep. With `None` or a span, the bell is parked.
+    /// How long to sleep. A worker that reads the log parks its bell before it does.
     fn wait(&mut self, now: Moment) -> Option<Duration> {
         if self.is_busy() {
             return Some(Duration::ZERO);
@@ -71,14 +72,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         !self.readable.is_empty()
             || self.fanout.ready() > 0
             || self.fanout.is_routing()
-            || self.can_catch_up()
+            || self.fanout.can_catch_up()
             || self.has_unread()
             || !self.overdue.is_empty()
-    }
-
-    /// Whether some client waits for a page and there is room for it.
-    fn can_catch_up(&self) -> bool {
-        self.fanout.is_waiting() && !self.fanout.is_over_budget()
     }
 
     /// Whether there are events to route and room for them.
@@ -94,7 +90,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let cause = match errno {
                     EMFILE | ENFILE => AcceptFailure::Descriptors,
                     ENOBUFS | ENOMEM => AcceptFailure::Memory,
-                    ECONNABORTED => AcceptFailure::Aborted,
                     _ => AcceptFailure::Other,
                 };
                 self.recorder.add(Counter::AcceptFailed(cause), 1);
@@ -160,5 +155,4 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
-const ECONNABORTED: i32 = 103;
 const ENOBUFS: i32 = 105;

@@ -104,8 +104,9 @@ fn the_second_signal_ends_it_at_once() {
     world.settle();
     world.phase.advance(Phase::Draining);
     world.turn();
+    world.connect(b"");
     world.phase.advance(Phase::Closed);
     assert_eq!(world.turn(), Progress::Done);
-    assert_eq!(world.counters.counter(Counter::Closed(CloseReason::DrainDeadline)), 2);
+    assert_eq!(world.counters.counter(Counter::Closed(CloseReason::DrainDeadline)), 3);
     world.check_empty();
 }

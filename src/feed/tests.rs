@@ -1,1 +1,0 @@
-//! The fan-out against a model.
