@@ -163,9 +163,9 @@ fn command(server: Server, port_number: u16, directory: &Path) -> Result<Vec<Str
         }
         Server::Remembering(io) => {
             let file = directory.join("tidegate.toml");
-            let history = "history_events_max = 1100000\nhistory_bytes_max = \"2 GiB\"\n";
+            let history = "history_events_max = 1100000\nhistory_bytes_max = \"2GiB\"\n";
             fs::write(&file, format!("[hub]\n{history}")).map_err(|e| e.to_string())?;
-            let mut command = self::command(Server::Tidegate(io), port_number, directory)?;
+            let mut command = command(Server::Tidegate(io), port_number, directory)?;
             command.extend(["--config".to_owned(), file.display().to_string()]);
             command
         }
