@@ -144,7 +144,7 @@ impl Fanout {
         self.own_bytes += notice.len();
         if let Some(client) = self.clients.at_mut(index) {
             let extra = client.extra.get_or_insert_default();
-            extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Notice(notice) });
+            extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Bytes(notice) });
         }
     }
 }

@@ -98,9 +98,9 @@ pub(super) struct Piece {
 /// What a piece is made of.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Must be sent: a response head, the rest of a cut event, the last line.
+    /// Must be sent: a response head, the rest of a cut event, what has expired, the last line.
     Bytes(Box<[u8]>),
-    /// A gap notice: a newer one replaces it.
+    /// The notice of a gap by lag: a newer one replaces it.
     Notice(Box<[u8]>),
     /// A comment.
     Comment(&'static [u8]),

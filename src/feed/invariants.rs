@@ -57,15 +57,19 @@ impl Fanout {
     fn check_feeds(&self) {
         self.directory.check();
         let mut held = 0;
+        let mut crowds: BTreeMap<u32, Vec<&Client>> = BTreeMap::new();
+        for (_, client) in self.clients.iter() {
+            crowds.entry(client.feed).or_default().push(client);
+        }
         for (handle, feed) in self.directory.feeds.iter() {
             let index = handle.index();
-            let own = || self.clients.iter().filter(move |(_, c)| c.feed == index);
-            assert_eq!(feed.clients as usize, own().count(), "clients of feed {index}");
+            let crowd = crowds.remove(&index).unwrap_or_default();
+            assert_eq!(feed.clients as usize, crowd.len(), "clients of feed {index}");
             if feed.clients == 0 {
                 assert!(self.bury.contains(&index), "a feed without clients is to be removed");
             }
             let live: Vec<&Client> =
-                own().filter(|(_, c)| c.stage == Stage::Live).map(|(_, c)| c).collect();
+                crowd.into_iter().filter(|client| client.stage == Stage::Live).collect();
             let cursors: Vec<u64> = live.iter().map(|c| c.cursor).collect();
             held += feed.bytes.check(&cursors);
             let limit = self.limits.lag_bytes_max;
@@ -74,6 +78,7 @@ impl Fanout {
                 assert!(feed.lag_check <= check, "a blocked client's lag is watched: {client:?}");
             }
         }
+        assert!(crowds.is_empty(), "every client has a feed");
         assert_eq!(self.pool.held(), held, "the pool's count of what is out");
         assert!(self.routing.is_some() || self.bury.is_empty(), "the dead are buried at once");
     }

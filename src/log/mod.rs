@@ -19,6 +19,8 @@ mod event;
 mod history;
 mod segment;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use bell::Bell;
 pub use channel::{AppendError, Channel, Limits, Loss, Resumption};

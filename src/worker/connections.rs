@@ -26,6 +26,8 @@ const READS: usize = 128;
 const ANSWERS_BYTES: usize = 256 * 1024;
 /// How long a half-closed connection is read at most.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a connection may take to say something before it can be shed for others.
+const FRESH: Duration = Duration::from_millis(250);
 /// Connections between requests that are closed when descriptors run out.
 const SHED: usize = 16;
 
@@ -35,6 +37,8 @@ pub(super) struct Connection {
     socket: Socket,
     key: AddressKey,
     state: State,
+    /// When it came in.
+    since: Moment,
     /// When its time is over.
     deadline: Moment,
     /// The earliest entry that the wheel holds for it; later entries are stale.
@@ -78,13 +82,20 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.raise(Gauge::Connections, 1);
         let session = Session::new(now, &self.site);
         let deadline = session.deadline();
-        let handle = self.own(socket, key, State::Reading(session), deadline);
+        let handle = self.own(socket, key, State::Reading(session), deadline, now);
         self.watch(socket, Owner::Connection(handle), Interest::Read);
     }
 
-    fn own(&mut self, socket: Socket, key: AddressKey, state: State, deadline: Moment) -> Handle {
+    fn own(
+        &mut self,
+        socket: Socket,
+        key: AddressKey,
+        state: State,
+        deadline: Moment,
+        since: Moment,
+    ) -> Handle {
         let (timer, queued, rest) = (deadline, false, Vec::new());
-        let connection = Connection { socket, key, state, deadline, timer, queued, rest };
+        let connection = Connection { socket, key, state, since, deadline, timer, queued, rest };
         let handle = self.connections.insert(connection);
         self.wheel.set(deadline, handle);
         handle
@@ -343,7 +354,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// A client got its last bytes: its connection lingers here.
     pub(super) fn linger(&mut self, socket: Socket, key: AddressKey, now: Moment) {
-        let handle = self.own(socket, key, State::Lingering, now.after(LINGER));
+        let handle = self.own(socket, key, State::Lingering, now.after(LINGER), now);
         self.driver.finish(socket);
         self.watch(socket, Owner::Connection(handle), Interest::Read);
     }
@@ -414,8 +425,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Descriptors ran out: connections between requests make room.
-    pub(super) fn shed_idle(&mut self) {
-        let idle: ArrayVec<Handle, SHED> = self.idle().take(SHED).collect();
+    pub(super) fn shed_idle(&mut self, now: Moment) {
+        let settled = |handle: &Handle| {
+            let found = self.connections.find(*handle);
+            found.is_some_and(|connection| connection.since.after(FRESH) <= now)
+        };
+        let idle: ArrayVec<Handle, SHED> = self.idle().filter(settled).take(SHED).collect();
         for handle in idle {
             self.release(handle, CloseReason::Shed);
         }

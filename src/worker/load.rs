@@ -32,6 +32,8 @@ pub struct Load {
     rows: Option<[Box<[AtomicU32]>; 2]>,
     address_max: u32,
     hasher: Hasher,
+    /// Accepts that failed for want of descriptors or memory, in all workers.
+    shortages: AtomicU32,
 }
 
 impl Load {
@@ -40,7 +42,8 @@ impl Load {
     pub fn new(total_max: usize, address_max: u32, hasher: Hasher) -> Self {
         let row = || (0..CELLS).map(|_| AtomicU32::new(0)).collect();
         let rows = (address_max > 0).then(|| [row(), row()]);
-        Self { total: AtomicUsize::new(0), total_max, rows, address_max, hasher }
+        let (total, shortages) = (AtomicUsize::new(0), AtomicU32::new(0));
+        Self { total, total_max, rows, address_max, hasher, shortages }
     }
 
     /// The key of a peer.
@@ -80,6 +83,17 @@ impl Load {
         for cell in self.cells(key) {
             cell.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// A worker cannot accept. The connections that could make room may be another worker's.
+    pub fn report_shortage(&self) {
+        self.shortages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many shortages were reported.
+    #[must_use]
+    pub fn shortages(&self) -> u32 {
+        self.shortages.load(Ordering::Relaxed)
     }
 
     /// Connections now.

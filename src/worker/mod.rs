@@ -91,6 +91,8 @@ pub struct Worker<D, C> {
     fanout: Fanout,
     reader: Option<Reader>,
     drain: Drain,
+    /// The shortages of the process that this worker has answered.
+    shortages: u32,
     /// When accepting goes on after a failure.
     accept_at: Option<Moment>,
     /// Connections that may have input, first in, first out.
@@ -141,6 +143,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             fanout,
             reader: None,
             drain: Drain::default(),
+            shortages: 0,
             accept_at: Some(now),
             readable: VecDeque::new(),
             overdue: Vec::new(),

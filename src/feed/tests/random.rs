@@ -175,8 +175,8 @@ impl World {
             let topics: Vec<&str> =
                 (0..count).map(|_| TOPICS[self.chance.below(5) as usize]).collect();
             let size = match self.chance.below(100) {
-                n if n < self.big / 10 => 200_000 + self.chance.below(200_000),
-                n if n < self.big => 4000 + self.chance.below(40_000),
+                n if n < self.big / 30 => 200_000 + self.chance.below(200_000),
+                n if n < self.big => 4000 + self.chance.below(8000),
                 0..=69 => self.chance.below(100),
                 _ => self.chance.below(1500),
             };

@@ -146,14 +146,30 @@ fn accepting_goes_on_after_descriptors_ran_out() {
     world.turn();
     assert!(world.ground.accepting.get());
     let idle: Vec<i32> = (0..20).map(|_| world.connect(PAGE)).collect();
-    world.settle();
+    world.pass(300);
     world.ground.accepting.set(false);
     world.ground.news.borrow_mut().push_back(Ready::AcceptFailed { errno: 24 });
+    let before = world.now().millis();
+    world.turn();
     world.turn();
     assert_eq!(idle.iter().filter(|socket| world.is_closed(**socket)).count(), 16, "room is made");
-    let before = world.now().millis();
     while !world.ground.accepting.get() {
         world.turn();
     }
     assert!((100..200).contains(&(world.now().millis() - before)));
+}
+
+/// The worker that cannot accept may have nothing to give, while another holds all descriptors.
+#[test]
+fn a_shortage_in_another_worker_is_relieved() {
+    let mut world = World::new(|_| {});
+    world.turn();
+    let idle: Vec<i32> = (0..20).map(|_| world.connect(PAGE)).collect();
+    world.pass(300);
+    world.load.report_shortage();
+    world.pass(1000);
+    let closed = |world: &World| idle.iter().filter(|socket| world.is_closed(**socket)).count();
+    assert_eq!(closed(&world), 16, "room is made within a second");
+    world.pass(2000);
+    assert_eq!(closed(&world), 16, "and no more than was asked for");
 }
