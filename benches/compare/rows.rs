@@ -242,11 +242,13 @@ fn topics() -> Row {
             case("uring-1M-10000", URING, load(10_000, 1_000_000)),
             case("uring-1M-100", URING, load(100, 1_000_000)),
             case("uring-10k-100", URING, load(100, 10_000)),
+            case("uring-all-kept", Server::Remembering("uring"), load(10_000, 1_000_000)),
         ],
         figures: vec![CPU_PUBLISH, GROWS, FAULTS],
         bars: vec![
             bar(1, "uring-1M-10000", None, 1.3),
             bar(0, "uring-1M-10000", Some("uring-1M-100"), 1.3),
+            bar(1, "uring-all-kept", None, 1.3),
             bar(2, "uring-1M-10000", None, 0.0),
         ],
     }

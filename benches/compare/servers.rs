@@ -20,6 +20,8 @@ pub(crate) enum Server {
     Limit(&'static str, bool),
     /// Tidegate over `uring` or `epoll`.
     Tidegate(&'static str),
+    /// The same with a history that holds all events of the row with the most.
+    Remembering(&'static str),
     /// nginx with the Nchan module.
     Nchan,
     /// axum with a tokio broadcast channel.
@@ -77,7 +79,7 @@ pub(crate) fn measure(case: &Case, server_core: &str, load_core: &str) -> Result
             &format!("--subscribe-url={url}/"),
             &format!("--publish-url={url}/"),
         ]),
-        Server::Tidegate(_) => load.args([
+        Server::Tidegate(_) | Server::Remembering(_) => load.args([
             format!("--subscribe-url={url}/.well-known/mercure?{{topics}}"),
             format!("--publish-url={url}/.well-known/mercure"),
         ]),
@@ -127,10 +129,10 @@ fn start(server: Server, port: u16, core: &str) -> Result<Running, String> {
     Err(format!("the server did not start: {}", log.trim()))
 }
 
-fn command(server: Server, port: u16, directory: &Path) -> Result<Vec<String>, String> {
+fn command(server: Server, port_number: u16, directory: &Path) -> Result<Vec<String>, String> {
     let me = || std::env::current_exe().unwrap().display().to_string();
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-    let port = port.to_string();
+    let port = port_number.to_string();
     Ok(match server {
         Server::Limit(io, replay) => {
             let mut command = vec![me()];
@@ -158,6 +160,14 @@ fn command(server: Server, port: u16, directory: &Path) -> Result<Vec<String>, S
             let program = env!("CARGO_BIN_EXE_tidegate");
             let end = ["--admin", "off", "--workers", "1", "--io", io];
             [words(&[program, "serve", "--listen", &listen]), words(&end)].concat()
+        }
+        Server::Remembering(io) => {
+            let file = directory.join("tidegate.toml");
+            let history = "history_events_max = 1100000\nhistory_bytes_max = \"2GiB\"\n";
+            fs::write(&file, format!("[hub]\n{history}")).map_err(|e| e.to_string())?;
+            let mut command = command(Server::Tidegate(io), port_number, directory)?;
+            command.extend(["--config".to_owned(), file.display().to_string()]);
+            command
         }
         Server::Nchan => {
             let found = |paths: &[&str]| {

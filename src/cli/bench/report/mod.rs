@@ -104,6 +104,8 @@ pub struct Cost {
     pub cpu_us_per_publish: Option<f64>,
     /// Memory before anybody connected.
     pub resident_empty: u64,
+    /// Memory with `--baseline` subscribers.
+    pub resident_baseline: Option<u64>,
     /// Memory with all subscribers connected.
     pub resident_full: u64,
     /// Highest memory from then on.
@@ -313,6 +315,7 @@ fn cost(args: &BenchArgs, plan: &Plan, seen: &Seen) -> Cost {
         cpu_us_per_delivery: per(cpu / 1e3, seen.counts.delivered),
         cpu_us_per_publish: per(cpu / 1e3, accepted),
         resident_empty: seen.empty.resident,
+        resident_baseline: (args.baseline > 0).then_some(base),
         resident_full: seen.full.resident,
         resident_peak: seen.resident_peak.max(seen.full.resident),
         bytes_per_subscriber: per(growth, u64::from(plan.subscribers).saturating_sub(from)),

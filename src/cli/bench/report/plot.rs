@@ -19,12 +19,12 @@ pub(super) fn render(report: &Report) -> String {
          <rect width=\"760\" height=\"560\" fill=\"#fff\"/>\n",
     );
     let throughput: Vec<_> =
-        report.series.iter().map(|m| (m.second, m.events_per_second)).collect();
+        report.series.iter().map(|m| (m.second.max(0.0), m.events_per_second)).collect();
     Chart {
         title: "delivered per second, over the seconds of the run",
         top: TOP,
         across: Scale::linear(throughput.iter().map(|p| p.0)),
-        up: Scale::linear(throughput.iter().map(|p| p.1).chain([0.0])),
+        up: Scale::linear(throughput.iter().map(|p| p.1)),
     }
     .draw(&throughput, &mut out);
     let latency: Vec<_> = report.distribution.iter().map(|(p, ms)| (nines(*p), *ms)).collect();
@@ -58,9 +58,14 @@ struct Scale {
 }
 
 impl Scale {
+    /// From 0 in four steps of a round number.
     fn linear(values: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = bounds(values);
-        Self { low, high: if high > low { high } else { low + 1.0 }, kind: Kind::Linear }
+        let (_, high) = bounds(values);
+        let step = (high / 4.0).max(1e-3);
+        let ten = 10_f64.powf(step.log10().floor());
+        let round = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+        let factor = round.into_iter().find(|factor| factor * ten >= step).unwrap_or(10.0);
+        Self { low: 0.0, high: 4.0 * factor * ten, kind: Kind::Linear }
     }
 
     fn logarithmic(values: impl Iterator<Item = f64>) -> Self {

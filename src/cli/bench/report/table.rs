@@ -110,7 +110,7 @@ fn server(report: &Report, table: &mut Table) {
         table.row("  per delivery", format_args!("{each:.3} µs"));
     }
     if let Some(each) = cost.cpu_us_per_publish {
-        table.row("  per publish", format_args!("{each:.3} µs"));
+        table.row("  per publish, all included", format_args!("{each:.3} µs"));
     }
     let megabytes = |bytes| float(bytes) / 1e6;
     table.row(
