@@ -66,15 +66,16 @@ pub(super) fn answer(
     if let Some(millis) = site.config().hub.retry {
         sse::encode_retry(millis, out);
     }
+    let mut after = resumption.map(Resumption::after);
     if let Some(id) = &cursor {
         at.recorder.add(Counter::Resumes, 1);
         if let Some(Resumption::Lost(loss)) = resumption {
-            announce(id, loss, site, at, out);
+            after = Some(announce(id, loss, site, at, out));
         }
     }
     Next::Subscribe(Box::new(Subscribe {
         subscription: subscription(&query, &reader, site),
-        after: resumption.map(Resumption::after),
+        after,
         until_unix_millis: reader.until_unix_millis,
     }))
 }
@@ -124,20 +125,19 @@ fn subscription(query: &Query, reader: &Reader, site: &Site) -> Subscription {
     Subscription::new(query.topics.iter().map(selector).collect(), Grants::new(grants))
 }
 
-/// Says that events may be missing, and from where on the stream is whole.
-fn announce(id: &str, loss: Loss, site: &Site, at: &At<'_>, out: &mut Vec<u8>) {
+/// Says that events may be missing, and from where on the stream is whole. Returns that place: the
+/// stream must start there and nowhere else, or the notice would be wrong as soon as the history
+/// loses another event.
+fn announce(id: &str, loss: Loss, site: &Site, at: &At<'_>, out: &mut Vec<u8>) -> u64 {
     let (reason, counted) = match loss {
         Loss::Unknown => (Reason::Unknown, GapReason::UnknownId),
         Loss::Expired => (Reason::Expired, GapReason::HistoryEnd),
     };
     at.recorder.add(Counter::Gaps(counted), 1);
-    // What is kept follows, so the stream is whole from just before the oldest event kept. The
-    // tail is read first: an append in between then makes the place earlier, never later, and a
-    // client that comes back from too early is only told of its gap once more.
-    let tail = site.channel().tail();
-    let (kept, _) = site.channel().kept();
-    let to = site.channel().id(tail.saturating_sub(kept as u64));
+    // What is kept follows, so the stream is whole from just before the oldest event kept.
+    let after = site.channel().head() - 1;
     let hub = &site.config().hub;
     let from = Some(id).filter(|id| id.len() <= hub.topic_bytes_max);
-    Gap { reason, from, to: &to }.encode(hub, out);
+    Gap { reason, from, to: &site.channel().id(after) }.encode(hub, out);
+    after
 }

@@ -86,6 +86,11 @@ impl Script {
         self.look
     }
 
+    /// The clock leapt: nobody had that time to act in, so no stage's bound counts it.
+    pub(super) fn forgive(&mut self, leap: Duration) {
+        self.bound = self.bound.after(leap);
+    }
+
     fn enter(&mut self, stage: Stage, now: Moment, within: Duration) {
         self.stage = stage;
         self.bound = now.after(within);

@@ -230,6 +230,7 @@ impl Scene {
         let by = self.net.span(Duration::from_secs(40));
         if self.net.chance.one_in(2) {
             self.net.clock.pass(by);
+            self.script.forgive(by);
         } else {
             let (millis, back) = (by.as_millis() * 30, self.net.chance.one_in(2));
             self.net.clock.leap_unix(u64::try_from(millis).unwrap_or(0), back);

@@ -168,7 +168,8 @@ impl Subscriber {
     }
 
     fn head(&mut self, head: &Head, low: u64, net: &mut Net, book: &Book) -> bool {
-        if head.status >= 500 {
+        // A leap of the clock ends the time for a head that came in pieces.
+        if head.status >= 500 || head.status == 408 {
             return false;
         }
         if head.status != 200 || head.field("content-type") != Some("text/event-stream") {
@@ -219,6 +220,11 @@ impl Subscriber {
         }
         if lagged && self.taste.policy == LagPolicy::Close {
             self.fail(net, "a lag gap although the policy is to close");
+        }
+        if let Place::Newest { upto, .. } = place {
+            // What expired is missing among the newest too; the rest is still one of each topic.
+            self.place = Some(Place::Newest { after: seq, upto });
+            return;
         }
         if let Place::At(at) = place
             && seq < at
