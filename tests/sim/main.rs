@@ -9,6 +9,7 @@
 //! A failing seed prints the command that plays it again.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, prints what it found, and reads its own variables"
