@@ -65,7 +65,7 @@ impl Fanout {
             self.attach(index);
             return true;
         }
-        let Some(page) = self.page(index, feed, after, newest, channel, announce) else {
+        let Some((page, after)) = self.page(index, feed, after, newest, channel, announce) else {
             return true;
         };
         let start = page.offset(after);
@@ -83,7 +83,8 @@ impl Fanout {
         last || !empty
     }
 
-    /// The page that follows `after`, shared where that is possible.
+    /// The page that follows `after`, shared where that is possible, and the place in the log that
+    /// `after` stands for: a shared page may begin earlier.
     fn page(
         &mut self,
         index: u32,
@@ -92,14 +93,14 @@ impl Fanout {
         newest: bool,
         channel: &Channel,
         announce: &dyn Announce,
-    ) -> Option<Rc<Page>> {
+    ) -> Option<(Rc<Page>, u64)> {
         let (handle, found) = self.directory.feeds.at(feed)?;
         let own = self.wishes.get(&index).cloned();
         let wish = own.clone().unwrap_or_else(|| Arc::clone(&found.key));
         if newest {
             let run = newest_of_each(channel, &wish, after, self.routed);
-            self.tell_missed(index, &run, announce);
-            return Some(self.make(&run));
+            self.tell_missed(index, &run, after, announce);
+            return Some((self.make(&run), after));
         }
         // Everything kept begins where the history does: from there on it is a place like others.
         let everything = after == 0;
@@ -107,7 +108,7 @@ impl Fanout {
         if own.is_none()
             && let Some(page) = self.pages.find(handle.pack(), after)
         {
-            return Some(page);
+            return Some((page, after));
         }
         // For others' sake a page starts a little before, unless the client has grants of its own.
         let from = if own.is_some() { after } else { after - after % ALIGN };
@@ -118,13 +119,13 @@ impl Fanout {
             run = channel.page(&wish, after, self.routed, bytes);
         }
         if !everything {
-            self.tell_missed(index, &run, announce);
+            self.tell_missed(index, &run, after, announce);
         }
         let page = self.make(&run);
         if own.is_none() {
             self.pages.keep(handle.pack(), &page);
         }
-        Some(page)
+        Some((page, after))
     }
 
     fn make(&mut self, run: &log::Page) -> Rc<Page> {
@@ -134,13 +135,14 @@ impl Fanout {
         page
     }
 
-    fn tell_missed(&mut self, index: u32, run: &log::Page, announce: &dyn Announce) {
-        if !run.missed {
+    /// Announces that events after `after` had left the history. A page that starts earlier, for
+    /// others' sake, may have missed some that this client has.
+    fn tell_missed(&mut self, index: u32, run: &log::Page, after: u64, announce: &dyn Announce) {
+        if run.after <= after {
             return;
         }
         self.tally.expired += 1;
-        let on = run.events.first().map_or(run.upto, |event| event.seq - 1);
-        let notice: Box<[u8]> = announce.gap(Gap::Expired, on).into();
+        let notice: Box<[u8]> = announce.gap(Gap::Expired, run.after).into();
         self.own_bytes += notice.len();
         if let Some(client) = self.clients.at_mut(index) {
             let extra = client.extra.get_or_insert_default();
@@ -156,7 +158,9 @@ fn newest_of_each(channel: &Channel, wish: &Subscription, after: u64, upto: u64)
     let mut from = after;
     while run.upto < upto {
         let part = channel.page(wish, from, upto, usize::MAX);
-        run.missed |= part.missed;
+        if part.missed {
+            (run.missed, run.after) = (true, part.after);
+        }
         for event in &part.events {
             if let Some(topic) = event.topics.first() {
                 newest.insert(topic.clone(), Arc::clone(event));

@@ -29,6 +29,8 @@ const RETRY: u64 = 3000;
 pub(super) struct Drain {
     /// When it began.
     since: Option<Moment>,
+    /// When this worker saw that the period is over: late, if the clock leapt or it was held up.
+    over: Option<Moment>,
     /// Subscribers of the process when it began, about.
     crowd: u64,
 }
@@ -56,9 +58,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 return Progress::Done;
             }
         }
-        if now >= since.after(period + GRACE) {
-            self.close_all();
-            return Progress::Done;
+        if now >= since.after(period) {
+            let over = self.drain.over.unwrap_or(now);
+            if self.drain.over.replace(over).is_none() {
+                self.end_all();
+            }
+            if now >= over.after(GRACE) {
+                self.close_all();
+                return Progress::Done;
+            }
         }
         Progress::Running
     }
@@ -66,14 +74,24 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     fn begin_drain(&mut self, now: Moment) {
         self.driver.stop_listening();
         self.accept_at = None;
-        self.drain = Drain { since: Some(now), crowd: self.load.total() as u64 };
-        let all: Vec<ClientId> =
-            (0..self.fanout.slots()).filter_map(|slot| self.fanout.client_at(slot)).collect();
-        for id in all {
+        self.drain = Drain { since: Some(now), over: None, crowd: self.load.total() as u64 };
+        for id in self.everybody() {
             if let Some(end) = self.drain_end(now) {
                 self.fanout.end_by(id, end, Until::Drain);
             }
         }
+    }
+
+    /// The period is over: whoever is left gets its last words now.
+    fn end_all(&mut self) {
+        for id in self.everybody() {
+            let last = self.last_words(Until::Drain);
+            self.fanout.end(id, last, Until::Drain);
+        }
+    }
+
+    fn everybody(&self) -> Vec<ClientId> {
+        (0..self.fanout.slots()).filter_map(|slot| self.fanout.client_at(slot)).collect()
     }
 
     /// When a client ends that is here during the drain: drawn from what is left of the period.

@@ -92,7 +92,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// The last bytes of a stream: a reconnection time on a drain, else a comment.
-    fn last_words(&mut self, why: Until) -> Vec<u8> {
+    pub(super) fn last_words(&mut self, why: Until) -> Vec<u8> {
         let mut last = Vec::new();
         match why {
             Until::Age => sse::encode_comment("the connection's time is over", &mut last),

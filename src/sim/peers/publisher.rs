@@ -125,7 +125,8 @@ impl Peer for Publisher {
                     self.state = State::Open { link };
                 } else {
                     self.state = State::Waiting { link, posts, read };
-                    return None;
+                    // What was read may have hidden the end behind it.
+                    return (more != PeerRead::Empty).then_some(now);
                 }
             }
             State::Open { link } => {

@@ -243,6 +243,13 @@ impl Subscriber {
         if book.event(seq).is_none_or(|known| known.post.data != data || known.id != id) {
             return self.fail(net, format!("event {seq} came with other data: {data:.60?}"));
         }
+        let place = match place {
+            // Everything kept is what is kept when the first page is made.
+            Place::Between { low, high } if self.cursor.as_deref() == Some("earliest") => {
+                Place::Between { low, high: high.max(book.before_head()) }
+            }
+            place => place,
+        };
         match place.accept(seq, &self.taste.wish, book) {
             Ok(place) => self.place = Some(place),
             Err(what) => self.fail(net, what),
