@@ -40,6 +40,13 @@ impl Fanout {
         }
     }
 
+    /// Whether there is somebody from whom [`Self::route`] would take bytes when the budget of
+    /// unsent bytes is spent.
+    #[must_use]
+    pub fn can_shed(&self) -> bool {
+        self.blocked > 0
+    }
+
     /// The budget of unsent bytes is spent: the policy falls on those who lag most.
     ///
     /// O(clients), but only while some are blocked: then enough of them are moved on or dropped.

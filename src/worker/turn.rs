@@ -79,9 +79,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             || !self.overdue.is_empty()
     }
 
-    /// Whether there are events to route and room for them.
+    /// Whether there are events to route, and room for them or somebody to take it from.
     fn has_unread(&mut self) -> bool {
-        !self.fanout.is_over_budget()
+        (!self.fanout.is_over_budget() || self.fanout.can_shed())
             && self.reader.as_mut().is_some_and(|reader| reader.peek().is_some())
     }
 
