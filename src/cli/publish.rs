@@ -14,6 +14,7 @@ use super::client::Url;
 use super::client::UrlError;
 use super::client::form_encode;
 use super::client::merged;
+use super::client::said;
 use super::failure::Failure;
 use crate::base::time::SystemClock;
 use crate::sse;
@@ -97,8 +98,8 @@ pub fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
 fn failure(error: &PublishError, credentials: &Credentials) -> Failure {
     match error {
         PublishError::Url(_) | PublishError::Event(_) => Failure::usage(error),
-        PublishError::Refused { status, .. } => {
-            Failure::runtime(error).remedy(remedy(*status, credentials.is_empty()))
+        PublishError::Refused { status, answer } => {
+            Failure::runtime(error).remedy(remedy(*status, answer, credentials.is_empty()))
         }
         _ => Failure::runtime(error),
     }
@@ -162,16 +163,10 @@ fn payload(input: impl Read) -> Result<String, PublishError> {
     String::from_utf8(data).map_err(|_| PublishError::Encoding)
 }
 
-/// What the hub said, made fit for one line of a terminal.
-fn said(answer: &str) -> String {
-    let line = answer.lines().next().unwrap_or("").trim();
-    let plain: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
-    if plain.is_empty() { plain } else { format!(", \"{plain}\"") }
-}
-
-fn remedy(status: u16, anonymous: bool) -> &'static str {
+fn remedy(status: u16, answer: &str, anonymous: bool) -> &'static str {
     match status {
         400 => "change the field that it names",
+        403 if answer.starts_with("Reserved") => "give the topic another name",
         401 | 403 if anonymous => {
             "pass a token that grants `publish` on the topics with --token-file, or the hub's \
              publisher key with --key-file"
@@ -216,5 +211,7 @@ mod tests {
         assert!(text.starts_with("tidegate: the hub refused the event (401, \"Unauthorized\")\n"));
         assert!(text.contains("\n  remedy: pass a token"));
         assert!(!refused(400, "a\x1b[31mb\nc", &nobody).contains('\x1b'));
+        let text = refused(403, "Reserved topic: empty", &nobody);
+        assert!(text.contains("\n  remedy: give the topic another name"), "{text}");
     }
 }

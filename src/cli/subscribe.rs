@@ -23,6 +23,7 @@ use super::client::TokenError;
 use super::client::Url;
 use super::client::UrlError;
 use super::client::merged;
+use super::client::said;
 use super::failure::Failure;
 use crate::base::chance::Chance;
 use crate::base::time::Clock;
@@ -34,6 +35,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Bytes of a refusal that are read for their first line.
+const COMPLAINT_BYTES_MAX: usize = 4096;
 const REDIRECTS_MAX: usize = 5;
 /// Up to how long a server can send a client away.
 const FLOOR_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -93,8 +96,8 @@ enum Ending {
     Stream,
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the server answered {status}{}", meaning(*.status))]
-    Status { status: u16, retry_after: Option<Duration> },
+    #[error("the server answered {status}{}{}", meaning(*.status), said(.answer))]
+    Status { status: u16, retry_after: Option<Duration>, answer: String },
     #[error("the answer is `{0}`, not `text/event-stream`")]
     Type(String),
     #[error("cannot follow the redirect: {0}")]
@@ -189,7 +192,7 @@ impl<W: io::Write> Subscriber<'_, W> {
             return Ok(ExitCode::SUCCESS);
         }
         let remedy = match ending {
-            Ending::Status { status, .. } => remedy(*status),
+            Ending::Status { status, .. } => remedy(*status, self.args.credentials.is_empty()),
             _ => "check the address",
         };
         Err(Failure::runtime(ending).remedy(format!(
@@ -206,7 +209,8 @@ impl<W: io::Write> Subscriber<'_, W> {
         if exchange.status() != 200 {
             let retry_after = exchange.header("retry-after").and_then(|s| s.parse().ok());
             let retry_after = retry_after.map(Duration::from_secs);
-            return Err(Ending::Status { status: exchange.status(), retry_after });
+            let (status, answer) = (exchange.status(), complaint(&mut exchange));
+            return Err(Ending::Status { status, retry_after, answer });
         }
         if !essence.eq_ignore_ascii_case("text/event-stream") {
             return Err(Ending::Type(show::escaped(kind)));
@@ -302,10 +306,25 @@ fn meaning(status: u16) -> &'static str {
     }
 }
 
-fn remedy(status: u16) -> &'static str {
+/// What the server says about its refusal, if it is short and its end is announced: nobody waits
+/// for it.
+fn complaint(exchange: &mut Exchange) -> String {
+    let size = exchange.header("content-length").and_then(|size| size.parse().ok());
+    match size {
+        Some(1..=COMPLAINT_BYTES_MAX) => exchange.text(COMPLAINT_BYTES_MAX).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+fn remedy(status: u16, anonymous: bool) -> &'static str {
     match status {
         400 => "check the topics",
-        401 | 403 => "pass a token with --token-file, or the hub's subscriber key with --key-file",
+        401 | 403 if anonymous => {
+            "pass a token with --token-file, or the hub's subscriber key with --key-file"
+        }
+        401 | 403 => {
+            "check that the token is signed with the hub's subscriber key and has not expired"
+        }
         404 => "check the path: hubs are at /.well-known/mercure",
         429 | 503 => "it is busy or ending: try again in a moment",
         _ => "check the address",

@@ -93,7 +93,11 @@ impl Problem {
     pub fn remedy(&self) -> String {
         let key = &self.key;
         match &self.cause {
-            Cause::Syntax { .. } => "correct the line; docs/OPERATIONS.md has examples".into(),
+            Cause::Syntax { .. } => {
+                "correct the line (a text has quotes, as listen = \"127.0.0.1:8080\"); \
+                 docs/OPERATIONS.md has examples"
+                    .into()
+            }
             Cause::UnknownKey { nearest: Some(nearest) } => format!("did you mean {nearest}?"),
             Cause::UnknownKey { nearest: None } => {
                 "remove it; `tidegate check --keys` lists all keys".into()
@@ -103,7 +107,9 @@ impl Problem {
                 None => "give such a value, or remove it".into(),
             },
             Cause::Doubled { other } => format!("keep either {key} or {other}"),
-            Cause::Unreadable { .. } => "make it readable, or give the key in another way".into(),
+            Cause::Unreadable { .. } => {
+                "see that it exists and may be read, or give the key in another way".into()
+            }
             Cause::WeakKey { .. } => {
                 "use a random key, as `head -c 32 /dev/urandom | base64` makes it".into()
             }

@@ -1,7 +1,8 @@
 //! Relations between keys: what must hold (errors) and what had better hold (warnings).
 //!
 //! Invariants: errors depend on the configuration alone; what depends on the host is a warning,
-//! because a configuration is often checked on another host than it runs on.
+//! because a configuration is often checked on another host than it runs on. A relation is judged
+//! only where its keys are right by themselves: one mistake is one error.
 
 use crate::config::Config;
 use crate::config::budget;
@@ -25,8 +26,13 @@ pub struct Host {
 
 /// Adds a problem for each relation that does not hold.
 pub fn check(config: &Config, problems: &mut Vec<Problem>) {
-    let mut relation = |holds: bool, key: &str, value: String, bound: &str, remedy: &str| {
-        if !holds {
+    // A wrong value stands at its default in `config`, so relations say nothing true about it.
+    // A prefix, because a secret has several keys: `hub.publisher_key_file` is one.
+    let wrong: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
+    let right = |key: &str| !wrong.iter().any(|wrong| wrong.starts_with(key));
+    let mut relation = |holds: bool, keys: [&str; 2], value: String, bound: &str, remedy: &str| {
+        let [key, other] = keys;
+        if !holds && right(key) && right(other) {
             problems.push(Problem {
                 key: key.to_owned(),
                 value,
@@ -39,7 +45,7 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
     let (limits, hub) = (&config.limits, &config.hub);
     relation(
         config.listen.ip().is_loopback() || hub.publisher_key.is_some(),
-        "listen",
+        ["listen", "hub.publisher_key"],
         config.listen.to_string(),
         "must be a loopback address while there is no hub.publisher_key: nothing would tell \
          publishers from others",
@@ -47,35 +53,35 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
     );
     relation(
         hub.anonymous || hub.subscriber_key.is_some(),
-        "hub.anonymous",
+        ["hub.anonymous", "hub.subscriber_key"],
         hub.anonymous.to_string(),
         "must be true while there is no hub.subscriber_key: nobody could subscribe",
         "set hub.subscriber_key, or remove hub.anonymous",
     );
     relation(
         config.admin.is_none_or(|admin| admin.port() == 0 || !overlap(admin, config.listen)),
-        "admin",
+        ["admin", "listen"],
         config.admin.map(|admin| admin.to_string()).unwrap_or_default(),
         "must differ from listen",
         "give admin another port, or set it to \"off\"",
     );
     relation(
         limits.target_bytes_max <= limits.head_bytes_max,
-        "limits.target_bytes_max",
+        ["limits.target_bytes_max", "limits.head_bytes_max"],
         size(limits.target_bytes_max),
         "must not exceed limits.head_bytes_max, since the target is a part of the head",
         "lower it, or raise limits.head_bytes_max",
     );
     relation(
         limits.body_bytes_max <= hub.lag_bytes_max,
-        "limits.body_bytes_max",
+        ["limits.body_bytes_max", "hub.lag_bytes_max"],
         size(limits.body_bytes_max),
         "must not exceed hub.lag_bytes_max: one event would put every client past its lag",
         "lower it, or raise hub.lag_bytes_max",
     );
     relation(
         hub.lag_bytes_max <= limits.unsent_bytes_max,
-        "hub.lag_bytes_max",
+        ["hub.lag_bytes_max", "limits.unsent_bytes_max"],
         size(hub.lag_bytes_max),
         "must not exceed limits.unsent_bytes_max, which all lagging clients of a worker share",
         "lower it, or raise limits.unsent_bytes_max",

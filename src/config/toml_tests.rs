@@ -213,6 +213,19 @@ fn relations_between_keys_are_checked() {
 }
 
 #[test]
+fn a_wrong_key_breaks_no_relation_besides() {
+    for (text, key) in [
+        ("listen = \"0.0.0.0:8080\"\nhub.publisher_key = \"short\"", "hub.publisher_key"),
+        ("listen = \"0.0.0.0:8080\"\nhub.publisher_key_file = \"/none\"", "hub.publisher_key_file"),
+        ("limits.body_bytes_max = \"2MiB\"\nhub.lag_bytes_max = \"4MB\"", "hub.lag_bytes_max"),
+    ] {
+        let found = problems(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert_eq!(found[0].key, key);
+    }
+}
+
+#[test]
 fn arguments_win_over_the_file_and_are_checked_like_it() {
     let arguments = [argument("workers", "2"), argument("io", "epoll"), argument("cpus", "0-1")];
     let config = load("workers = 9000\nio = \"auto\"", &arguments, &World).unwrap();

@@ -55,7 +55,7 @@ pub enum PublishError {
     #[error("Invalid \"retry\" parameter")]
     Retry,
     /// A topic at or below the hub's own path.
-    #[error("Reserved topic: topics below the hub's path are its own")]
+    #[error("Reserved topic: empty, or the hub's own path or below it: choose another")]
     Reserved,
     /// An id that a stream cannot carry or a cursor cannot name.
     #[error("Invalid \"id\" parameter: no line breaks, no NUL, no leading #, not \"earliest\"")]

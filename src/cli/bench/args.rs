@@ -14,8 +14,9 @@ use std::path::PathBuf;
 /// Load an event-stream server and report what it delivers.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Where subscribers connect; {topics} is topic=…&topic=…, {topic} the first topic, {n} the
-    /// subscriber's number.
+    // The help tells the placeholder n in words: clap takes it in braces for a line break.
+    /// Where subscribers connect; {topics} is topic=…&topic=…, {topic} the first topic, and n in
+    /// braces the subscriber's number.
     #[arg(long, default_value = "http://127.0.0.1:8080/.well-known/mercure?{topics}")]
     pub subscribe_url: String,
     /// Where events are published; may use {topic}.
@@ -33,16 +34,17 @@ pub struct BenchArgs {
     /// Content type of publishes.
     #[arg(long, default_value = "application/x-www-form-urlencoded")]
     pub content_type: String,
-    /// Topics of each subscriber; {n} is its number times --stride. Repeatable.
+    /// Topics of each subscriber; n in braces is its number times --stride. Repeatable.
     #[arg(long, default_value = "/bench")]
     pub topics: Vec<String>,
     /// Topic of publishes; {t} is the event's number modulo --topic-count. [default: first topic]
     #[arg(long)]
     pub publish_topic: Option<String>,
-    /// Topics that publishes go round. More than 1: subscriber n gets only the events of topic {n}.
+    /// Topics that publishes go round. More than 1: a subscriber gets only the events of the topic
+    /// with its number.
     #[arg(long, default_value_t = 1)]
     pub topic_count: u64,
-    /// Distance between the {n} of two subscribers.
+    /// Distance between the numbers of two subscribers.
     #[arg(long, default_value_t = 1)]
     pub stride: u64,
     /// Subscribers.
@@ -254,6 +256,15 @@ mod tests {
 
     fn parse(line: &str) -> BenchArgs {
         Line::try_parse_from(format!("bench {line}").split_ascii_whitespace()).unwrap().bench
+    }
+
+    #[test]
+    fn help_has_no_placeholder_that_clap_takes_for_a_line_break() {
+        let command = <Line as clap::CommandFactory>::command();
+        for argument in command.get_arguments() {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.contains("{n}"), "{help}");
+        }
     }
 
     #[test]

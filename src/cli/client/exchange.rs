@@ -178,6 +178,13 @@ impl Exchange {
     }
 }
 
+/// What a server said to a refusal, made fit for one line of a terminal.
+pub(crate) fn said(answer: &str) -> String {
+    let line = answer.lines().next().unwrap_or("").trim();
+    let plain: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+    if plain.is_empty() { plain } else { format!(", \"{plain}\"") }
+}
+
 fn connect(url: &Url) -> Result<TcpStream, ClientError> {
     let resolve = |cause| ClientError::Resolve { host: url.host.clone(), cause };
     let addresses = (url.host.as_str(), url.port).to_socket_addrs().map_err(resolve)?;

@@ -15,6 +15,7 @@ pub(super) use backoff::Backoff;
 pub(super) use exchange::ClientError;
 pub(super) use exchange::Exchange;
 pub(super) use exchange::Request;
+pub(super) use exchange::said;
 pub(super) use header::Header;
 pub(super) use header::merged;
 pub(super) use token::Credentials;
