@@ -5,13 +5,15 @@
 //!    class, up to the largest, so that what a client is behind stays one contiguous send; nothing
 //!    borrows a block across an append.
 //! 2. An event lies in one block, whole.
-//! 3. `held` is the sum of the blocks' bytes that are out, shared events included.
+//! 3. `held` is the sum of the blocks' bytes that are out, and of shared events, each once.
 
+use super::shared::{Shared, Sharing};
 use crate::base::sync::Arc;
 use crate::log::Event;
+use std::rc::Rc;
 
 /// Events from this size on are referenced and not copied.
-const SHARED_FROM: usize = 4096;
+pub(super) const SHARED_FROM: usize = 4096;
 /// Capacities of blocks: a feed starts small and grows while somebody lags.
 const CLASSES: [usize; 4] = [512, 4 * 1024, 32 * 1024, 256 * 1024];
 /// Free bytes kept of each class.
@@ -32,19 +34,24 @@ pub(super) struct Block {
 #[derive(Debug)]
 enum Body {
     Own { class: u8, bytes: Vec<u8> },
-    Shared(Arc<Event>),
+    Shared(Rc<Shared>),
 }
 
 impl Block {
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.body {
             Body::Own { bytes, .. } => bytes,
-            Body::Shared(event) => &event.wire,
+            Body::Shared(shared) => &shared.event.wire,
         }
     }
 
     pub(super) fn end(&self) -> u64 {
         self.start + self.bytes().len() as u64
+    }
+
+    /// The event that it refers to, if it is one.
+    pub(super) fn shared(&self) -> Option<&Rc<Shared>> {
+        if let Body::Shared(shared) = &self.body { Some(shared) } else { None }
     }
 
     /// Copies a small event behind the others, if it fits.
@@ -67,27 +74,28 @@ impl Block {
 pub(super) struct Pool {
     free: [Vec<Vec<u8>>; CLASSES.len()],
     held: usize,
+    sharing: Sharing,
 }
 
 impl Pool {
     /// Without blocks; the lists of free ones have their room, so that giving one back on the send
     /// path allocates nothing.
     pub(super) fn new() -> Self {
-        Self { free: CLASSES.map(|size| Vec::with_capacity(KEPT / size)), held: 0 }
+        let free = CLASSES.map(|size| Vec::with_capacity(KEPT / size));
+        Self { free, held: 0, sharing: Sharing::default() }
     }
 
     /// Bytes that are out.
     pub(super) fn held(&self) -> usize {
-        self.held
+        self.held + self.sharing.held()
     }
 
     /// A block that starts with `event`.
     pub(super) fn open(&mut self, start: u64, event: &Arc<Event>, mark: bool) -> Block {
         let len = event.wire.len();
         if len >= SHARED_FROM {
-            self.held += len;
             let marks = if mark { vec![(0, event.seq)] } else { Vec::new() };
-            return Block { start, refs: 0, body: Body::Shared(Arc::clone(event)), marks };
+            return Block { start, refs: 0, body: Body::Shared(self.share(event)), marks };
         }
         let (class, bytes) = self.take(len);
         let body = Body::Own { class, bytes };
@@ -133,10 +141,15 @@ impl Pool {
         }
     }
 
+    /// A reference to an event, counted once however many are given out.
+    pub(super) fn share(&mut self, event: &Arc<Event>) -> Rc<Shared> {
+        self.sharing.of(event)
+    }
+
     /// Takes a block back.
     pub(super) fn close(&mut self, block: Block) {
         match block.body {
-            Body::Shared(event) => self.held -= event.wire.len(),
+            Body::Shared(_) => {}
             Body::Own { class, bytes } => self.give(class, bytes),
         }
     }
@@ -144,11 +157,11 @@ impl Pool {
 
 #[cfg(test)]
 impl Block {
-    /// What it counts for in the pool.
+    /// What it alone counts for in the pool; a shared event is counted by its holders together.
     pub(super) fn held(&self) -> usize {
         match &self.body {
             Body::Own { bytes, .. } => bytes.capacity(),
-            Body::Shared(event) => event.wire.len(),
+            Body::Shared(_) => 0,
         }
     }
 }

@@ -6,9 +6,11 @@
 //! 2. Bytes that no cursor needs are not kept: with all clients at the tail there is no block.
 
 use super::block::{Block, Pool};
+use super::client::Body;
 use crate::base::sync::Arc;
 use crate::log::Event;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// The bytes of a feed.
 #[derive(Debug, Default)]
@@ -94,14 +96,21 @@ impl Bytes {
         self.trim(pool);
     }
 
-    /// The rest of the event that `cursor` stands in; empty at an event's start.
-    pub(super) fn cut(&self, cursor: u64, boundary: impl Fn(&[u8], usize) -> usize) -> &[u8] {
-        let Some(block) = self.index_of(cursor).and_then(|i| self.blocks.get(i)) else {
-            return &[];
-        };
+    /// The rest of the event that `cursor` stands in, as bytes of a piece and how many of those
+    /// were sent; `None` at an event's start.
+    pub(super) fn cut(
+        &self,
+        cursor: u64,
+        boundary: impl Fn(&[u8], usize) -> usize,
+    ) -> Option<(Body, usize)> {
+        let block = self.index_of(cursor).and_then(|i| self.blocks.get(i))?;
         let from = usize::try_from(cursor - block.start).unwrap_or(usize::MAX);
+        if let Some(shared) = block.shared() {
+            return (from > 0).then(|| (Body::Event(Rc::clone(shared)), from));
+        }
         let upto = boundary(block.bytes(), from);
-        block.bytes().get(from..upto).unwrap_or_default()
+        let rest = block.bytes().get(from..upto).unwrap_or_default();
+        (!rest.is_empty()).then(|| (Body::Bytes(rest.into()), 0))
     }
 
     /// With marks: the number of the last event that starts before `cursor`, given that it is the
@@ -165,5 +174,10 @@ impl Bytes {
         }
         assert_eq!(end, self.tail);
         self.blocks.iter().map(Block::held).sum()
+    }
+
+    /// The shared events that it refers to.
+    pub(super) fn shared(&self) -> impl Iterator<Item = &Rc<super::shared::Shared>> {
+        self.blocks.iter().filter_map(Block::shared)
     }
 }

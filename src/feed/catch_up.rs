@@ -15,6 +15,8 @@ use std::rc::Rc;
 
 /// Pages start at multiples of this, so that clients a few events apart share one.
 const ALIGN: u64 = 64;
+/// Set in the key of pages that hold only the newest event of each topic; no handle has this bit.
+const NEWEST: u64 = 1 << 63;
 /// Empty stretches of history that one client may pass at once.
 const STRETCHES: usize = 8;
 
@@ -98,9 +100,19 @@ impl Fanout {
         let own = self.wishes.get(&index).cloned();
         let wish = own.clone().unwrap_or_else(|| Arc::clone(&found.key));
         if newest {
+            let key = handle.pack() | NEWEST;
+            if own.is_none()
+                && let Some(page) = self.pages.find_exact(key, after, self.routed)
+            {
+                return Some((page, after));
+            }
             let run = newest_of_each(channel, &wish, after, self.routed);
             self.tell_missed(index, &run, after, announce);
-            return Some((self.make(&run), after));
+            let page = self.make(&run);
+            if own.is_none() && !run.missed {
+                self.pages.keep(key, &page);
+            }
+            return Some((page, after));
         }
         // Everything kept begins where the history does: from there on it is a place like others.
         let everything = after == 0;

@@ -8,8 +8,8 @@
 //! 3. An idle client is this slot and nothing else.
 
 use super::page::Page;
-use crate::base::sync::Arc;
-use crate::log::{Event, Subscription};
+use super::shared::Shared;
+use crate::log::Subscription;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -106,8 +106,10 @@ pub(super) enum Body {
     Comment(&'static [u8]),
     /// A shared run of history.
     Page(Rc<Page>),
-    /// A private event that this client may read and its feed may not.
-    Event(Arc<Event>),
+    /// The rest of an event that was cut, up to this place in a page of which it holds much.
+    Rest(Rc<Page>, usize),
+    /// An event: one that this client may read and its feed may not, or a large one that was cut.
+    Event(Rc<Shared>),
 }
 
 impl Piece {
@@ -116,7 +118,8 @@ impl Piece {
             Body::Bytes(bytes) | Body::Notice(bytes) => bytes,
             Body::Comment(bytes) => bytes,
             Body::Page(page) => page.bytes(),
-            Body::Event(event) => &event.wire,
+            Body::Rest(page, end) => page.bytes().get(..*end).unwrap_or_default(),
+            Body::Event(shared) => &shared.event.wire,
         }
     }
 
@@ -124,12 +127,20 @@ impl Piece {
         self.all().get(self.sent..).unwrap_or_default()
     }
 
+    /// Whether it is sent even to a client that is moved on: it ends what was begun.
+    pub(super) fn must_be_sent(&self) -> bool {
+        match &self.body {
+            Body::Bytes(_) | Body::Rest(..) => true,
+            Body::Notice(_) | Body::Comment(_) | Body::Event(_) => self.sent > 0,
+            Body::Page(_) => false,
+        }
+    }
+
     /// Bytes that it holds for its client alone.
     pub(super) fn own_bytes(&self) -> usize {
         match &self.body {
             Body::Bytes(bytes) | Body::Notice(bytes) => bytes.len(),
-            Body::Event(event) => event.wire.len(),
-            Body::Comment(_) | Body::Page(_) => 0,
+            Body::Comment(_) | Body::Page(_) | Body::Rest(..) | Body::Event(_) => 0,
         }
     }
 }
@@ -176,7 +187,7 @@ impl Client {
         live + self.rests(|piece| match piece.body {
             Body::Page(_) => true,
             Body::Event(_) => piece.sent == 0,
-            Body::Bytes(_) | Body::Notice(_) | Body::Comment(_) => false,
+            Body::Bytes(_) | Body::Notice(_) | Body::Comment(_) | Body::Rest(..) => false,
         })
     }
 

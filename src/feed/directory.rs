@@ -48,7 +48,8 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn new(hasher: &Hasher) -> Self {
-        Self { feeds: Slots::new(), by_key: hasher.map(), any: Routes::new(), exact: hasher.map() }
+        let feeds = Slots::with_generation_bits(30);
+        Self { feeds, by_key: hasher.map(), any: Routes::new(), exact: hasher.map() }
     }
 
     /// Exact topics that some feed follows.

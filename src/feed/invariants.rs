@@ -5,6 +5,7 @@
 use super::client::{Body, Client, Place, Stage};
 use super::fanout::Fanout;
 use super::page::Page;
+use super::shared::Shared;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -57,9 +58,15 @@ impl Fanout {
     fn check_feeds(&self) {
         self.directory.check();
         let mut held = 0;
+        let mut shared: BTreeMap<*const Shared, usize> = BTreeMap::new();
         let mut crowds: BTreeMap<u32, Vec<&Client>> = BTreeMap::new();
         for (_, client) in self.clients.iter() {
             crowds.entry(client.feed).or_default().push(client);
+            for piece in client.extra.iter().flat_map(|extra| &extra.pieces) {
+                if let Body::Event(event) = &piece.body {
+                    shared.insert(Rc::as_ptr(event), event.event.wire.len());
+                }
+            }
         }
         for (handle, feed) in self.directory.feeds.iter() {
             let index = handle.index();
@@ -72,6 +79,7 @@ impl Fanout {
                 crowd.into_iter().filter(|client| client.stage == Stage::Live).collect();
             let cursors: Vec<u64> = live.iter().map(|c| c.cursor).collect();
             held += feed.bytes.check(&cursors);
+            shared.extend(feed.bytes.shared().map(|s| (Rc::as_ptr(s), s.event.wire.len())));
             let limit = self.limits.lag_bytes_max;
             for client in live.iter().filter(|c| c.blocked) {
                 let check = client.lag_check(limit);
@@ -79,6 +87,7 @@ impl Fanout {
             }
         }
         assert!(crowds.is_empty(), "every client has a feed");
+        held += shared.values().sum::<usize>();
         assert_eq!(self.pool.held(), held, "the pool's count of what is out");
         assert!(self.routing.is_some() || self.bury.is_empty(), "the dead are buried at once");
     }
@@ -97,7 +106,7 @@ impl Fanout {
                 assert!(piece.sent < piece.all().len(), "a piece that was sent is gone");
                 at = piece.at;
                 own += piece.own_bytes();
-                if let Body::Page(page) = &piece.body {
+                if let Body::Page(page) | Body::Rest(page, _) = &piece.body {
                     pages.insert(Rc::as_ptr(page), page.cost());
                 }
             }

@@ -6,10 +6,12 @@
 //!    then the notice of the gap, then what the policy says.
 //! 3. A lagging client costs its feed nothing once it was skipped or conflated.
 
+use super::block::SHARED_FROM;
 use super::client::{Body, Client, Piece, Stage};
 use super::fanout::{Announce, Dropped, Fanout, Gap};
 use crate::config::LagPolicy;
 use crate::sse;
+use std::rc::Rc;
 
 impl Fanout {
     /// Looks at the feeds that may have a client past its limit.
@@ -149,9 +151,9 @@ impl Fanout {
             has = match &piece.body {
                 // `cut` drops what is left of a page and private events that were not begun.
                 Body::Page(page) => has.min(page.last_before(piece.sent)),
-                Body::Event(event) if piece.sent == 0 => has.min(event.seq - 1),
-                Body::Event(event) => has.max(event.seq),
-                Body::Bytes(_) | Body::Notice(_) | Body::Comment(_) => has,
+                Body::Event(shared) if piece.sent == 0 => has.min(shared.event.seq - 1),
+                Body::Event(shared) => has.max(shared.event.seq),
+                Body::Bytes(_) | Body::Notice(_) | Body::Comment(_) | Body::Rest(..) => has,
             };
         }
         has
@@ -166,41 +168,38 @@ impl Fanout {
         let extra = client.extra.get_or_insert_default();
         let mut pieces = std::mem::take(&mut extra.pieces);
         pieces.retain(|piece| {
-            let keep = match &piece.body {
-                Body::Bytes(_) => true,
-                Body::Notice(_) | Body::Comment(_) | Body::Event(_) => piece.sent > 0,
-                Body::Page(_) => false,
-            };
+            let keep = piece.must_be_sent();
             if !keep {
                 self.own_bytes -= piece.own_bytes();
             }
             keep
         });
-        if let Some(rest) = rest {
-            self.own_bytes += rest.len();
-            pieces.push_front(Piece { at, sent: 0, body: Body::Bytes(rest) });
+        if let Some((body, sent)) = rest {
+            let piece = Piece { at, sent, body };
+            self.own_bytes += piece.own_bytes();
+            pieces.push_front(piece);
         }
         extra.pieces = pieces;
     }
 
     /// The rest of the event that the client's next byte is inside of, where it is not a piece
     /// that is kept whole.
-    fn rest_of_event(&self, index: u32) -> Option<Box<[u8]>> {
+    fn rest_of_event(&self, index: u32) -> Option<(Body, usize)> {
         let (_, client) = self.clients.at(index)?;
         let end = |bytes: &[u8], from: usize| sse::boundary(bytes, from).unwrap_or(bytes.len());
-        let rest = match client.due() {
-            Some(piece) => match &piece.body {
-                Body::Page(page) => {
-                    page.bytes().get(piece.sent..end(page.bytes(), piece.sent)).unwrap_or_default()
-                }
-                _ => &[],
-            },
-            None => {
-                let (_, feed) = self.directory.feeds.at(client.feed)?;
-                feed.bytes.cut(client.cursor, end)
-            }
+        let Some(piece) = client.due() else {
+            let (_, feed) = self.directory.feeds.at(client.feed)?;
+            return feed.bytes.cut(client.cursor, end);
         };
-        (!rest.is_empty()).then(|| rest.into())
+        let Body::Page(page) = &piece.body else { return None };
+        let upto = end(page.bytes(), piece.sent);
+        let rest = page.bytes().get(piece.sent..upto).unwrap_or_default();
+        match rest.len() {
+            0 => None,
+            // Copies of a large event, one for each client, would cost more than its page.
+            SHARED_FROM.. => Some((Body::Rest(Rc::clone(page), upto), piece.sent)),
+            _ => Some((Body::Bytes(rest.into()), 0)),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod lag;
 mod list;
 mod page;
 mod route;
+mod shared;
 mod sweep;
 #[cfg(test)]
 mod tests;

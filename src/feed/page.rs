@@ -103,6 +103,13 @@ impl Pages {
         found.map(|(_, page)| Rc::clone(page))
     }
 
+    /// The page under this key from exactly `after` to exactly `upto`.
+    pub(super) fn find_exact(&self, key: u64, after: u64, upto: u64) -> Option<Rc<Page>> {
+        let fits = |page: &Page| page.after == after && page.upto == upto;
+        let found = self.recent.iter().rev().find(|(k, page)| *k == key && fits(page));
+        found.map(|(_, page)| Rc::clone(page))
+    }
+
     /// Keeps a page for others.
     pub(super) fn keep(&mut self, feed: u64, page: &Rc<Page>) {
         self.bytes += page.cost();

@@ -154,9 +154,8 @@ impl Fanout {
         }
         if let Some(client) = self.clients.at_mut(index) {
             let extra: &mut Extra = client.extra.get_or_insert_default();
-            let body = Body::Event(Arc::clone(event));
+            let body = Body::Event(self.pool.share(event));
             extra.pieces.push_back(Piece { at: tail, sent: 0, body });
-            self.own_bytes += event.wire.len();
             if client.blocked {
                 if client.lag(tail) > self.limits.lag_bytes_max {
                     self.lagging.push(client.feed);
