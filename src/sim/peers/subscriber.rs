@@ -161,7 +161,8 @@ impl Subscriber {
         if rest.is_empty() {
             let low = if self.cursor.is_some() { book.before_head() } else { book.tail() };
             self.state = State::Awaiting { link, low, read: Vec::new() };
-            return self.until;
+            // The end may have come while it was asking.
+            return Some(net.now());
         }
         self.state = State::Asking { link, request: rest.to_owned() };
         Some(net.now().after(net.span(Duration::from_millis(10))))
