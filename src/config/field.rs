@@ -217,6 +217,12 @@ impl Blank for SocketAddr {
     }
 }
 
+impl Blank for u32 {
+    fn blank() -> Self {
+        0
+    }
+}
+
 impl Blank for usize {
     fn blank() -> Self {
         0

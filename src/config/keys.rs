@@ -186,11 +186,13 @@ pub static KEYS: &[Key] = &[
     .or("auto", "what the limit of open files allows, less a reserve"),
     key(
         "limits.connections_per_address_max",
-        number(0, 1_000_000),
-        "Connections of one client address; an IPv6 /64 counts as one. 0: no limit. Behind a proxy \
-         all clients have the proxy's address.",
+        Kind::Number(Bounds { min: 1, max: 1_000_000, zero: Some("no limit") }),
+        "Connections of one client address; an IPv6 /64 counts as one. Past it a new one is closed \
+         at once. A number holds for all addresses. Behind a proxy or CDN that connects from \
+         public addresses, take 0 and limit there.",
         |c| &mut c.limits.connections_per_address_max,
-    ),
+    )
+    .or("auto", "1024 for a public address, no limit for loopback and private ones"),
     key("limits.head_bytes_max", size(KIB, MIB), "Bytes of a request's head.", |c| {
         &mut c.limits.head_bytes_max
     }),

@@ -63,8 +63,9 @@ pub enum Io {
 pub struct Limits {
     /// Connections in total; `None`: what the file limit allows, less a reserve.
     pub connections_max: Option<usize>,
-    /// Connections of one client address (an IPv6 /64 counts as one); 0: no limit.
-    pub connections_per_address_max: u32,
+    /// Connections of one client address (an IPv6 /64 counts as one); 0: no limit. `None`: 1,024
+    /// for a public address, no limit for addresses where proxies are.
+    pub connections_per_address_max: Option<u32>,
     /// Bytes of a request's head.
     pub head_bytes_max: usize,
     /// Header fields of a request.
@@ -160,7 +161,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: None,
-            connections_per_address_max: 0,
+            connections_per_address_max: None,
             head_bytes_max: 32 * 1024,
             headers_max: 100,
             target_bytes_max: 8 * 1024,

@@ -57,7 +57,11 @@ pub(super) fn answer(
         }
     };
     let cursor = cursor(head, &query);
-    let resumption = cursor.as_deref().map(|id| site.channel().resolve(id));
+    let resumption = cursor.as_deref().map(|id| {
+        // What is too old goes first, so that the head below does not promise it.
+        site.channel().expire(at.unix_millis);
+        site.channel().resolve(id)
+    });
     write_head(answer, cursor.as_deref().zip(resumption), out);
     if head.method() == Method::Head {
         return Next::Close(CloseReason::Answered);

@@ -35,6 +35,7 @@ struct World {
     phase: Arc<PhaseFlag>,
     recorder: Recorder,
     now: Moment,
+    unix_millis: u64,
 }
 
 /// An answer taken apart.
@@ -54,14 +55,15 @@ impl World {
         let limits = Limits {
             events_max: config.hub.history_events_max,
             bytes_max: config.hub.history_bytes_max,
-            age_max_millis: 0,
+            age_max_millis: u64::try_from(config.hub.history_age_max.as_millis()).unwrap(),
             backlog_bytes_max: u64::MAX,
         };
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
         let channel = Arc::new(Channel::new(limits, EPOCH, Hasher::new(1)));
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
-        Self { site, phase, recorder: Recorder::new(), now: Moment::START }
+        let unix_millis = UNIX_MILLIS;
+        Self { site, phase, recorder: Recorder::new(), now: Moment::START, unix_millis }
     }
 
     /// A hub with keys, with this changed.
@@ -74,7 +76,7 @@ impl World {
     }
 
     fn at(&self) -> At<'_> {
-        At { now: self.now, unix_millis: UNIX_MILLIS, recorder: &self.recorder }
+        At { now: self.now, unix_millis: self.unix_millis, recorder: &self.recorder }
     }
 
     fn session(&self) -> Session {

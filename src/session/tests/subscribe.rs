@@ -73,6 +73,17 @@ fn head_gets_the_head_and_registers_nothing() {
 }
 
 #[test]
+fn what_is_too_old_is_not_promised() {
+    let mut world = World::open(|_| {});
+    world.post("topic=a&id=x", &[]);
+    world.post("topic=a&id=y", &[]);
+    world.unix_millis += 3_600_001;
+    let answer = world.get("?topic=a", &["Last-Event-ID: x"]);
+    assert_eq!(answer.field("Last-Event-ID"), Some("earliest"), "nobody has expired it before");
+    assert!(answer.body.contains(": gap "), "{}", answer.body);
+}
+
+#[test]
 fn a_known_cursor_is_echoed_and_nothing_is_lost() {
     let world = World::open(|_| {});
     for given in ["&id=x", "", "&id=a%20%C3%A9%20%22q%22"] {

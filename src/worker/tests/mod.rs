@@ -60,7 +60,7 @@ impl World {
         let ground = Ground::new();
         let woken = Arc::clone(&ground.woken);
         let bell = Bell::new(Box::new(move || woken.store(true, Ordering::Relaxed)));
-        let load = Arc::new(Load::new(usize::MAX, 0, hasher));
+        let load = Arc::new(Load::new(usize::MAX, Some(0), hasher));
         let recorder = Recorder::new();
         let counters = recorder.counters();
         let parts = Parts {
