@@ -55,6 +55,8 @@ impl Fanout {
             if client.blocked {
                 if silent >= beat.write_timeout {
                     self.drop_client(slot, Dropped::WriteTimeout);
+                } else if client.hoping {
+                    self.unblock(id);
                 }
             } else if silent >= beat.heartbeat_of(slot)
                 && client.place(self.tail_of(slot)) == Place::Idle

@@ -69,6 +69,8 @@ pub(super) struct Client {
     pub(super) stage: Stage,
     /// The socket is full: nothing is sent before it is writable.
     pub(super) blocked: bool,
+    /// The kernel said that there is room, and has taken nothing since.
+    pub(super) hoping: bool,
 }
 
 const _: () = assert!(size_of::<Client>() <= 56, "an idle client is small");

@@ -102,6 +102,8 @@ pub struct Tally {
     pub conflated: u64,
     /// Gaps announced because history had expired.
     pub expired: u64,
+    /// Sends of which a socket with room took nothing: the kernel is short of memory.
+    pub starved: u64,
 }
 
 /// The feeds and clients of one worker.
@@ -249,6 +251,7 @@ impl Fanout {
             why: new.until.1,
             stage: Stage::Catching,
             blocked: false,
+            hoping: false,
         };
         let id = self.clients.insert(client);
         if let Some(feed) = self.directory.feeds.at_mut(feed) {
@@ -302,7 +305,7 @@ impl Fanout {
         if self.clients.find(id).is_some_and(|client| client.blocked) {
             self.unlist(id.index());
             if let Some(client) = self.clients.at_mut(id.index()) {
-                client.blocked = false;
+                (client.blocked, client.hoping) = (false, true);
             }
             self.list(id.index());
         }

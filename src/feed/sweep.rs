@@ -104,7 +104,7 @@ impl Fanout {
     /// A client took `len` bytes of its range.
     fn sent(&mut self, index: u32, len: usize, now: Tick) {
         let Some(client) = self.clients.at_mut(index) else { return };
-        client.touched = now;
+        (client.touched, client.hoping) = (now, false);
         if client.due().is_none() {
             let to = client.cursor + len as u64;
             if let Some(feed) = self.directory.feeds.at_mut(client.feed) {
@@ -137,15 +137,23 @@ impl Fanout {
         }
     }
 
-    /// The socket is full: the client waits for room.
+    /// The socket is full: the client waits for room. Where the kernel promised room and took
+    /// nothing, it is short of memory, and would promise it again at once: then the beat tries
+    /// again a little later, and the write timeout goes on.
     fn block(&mut self, index: u32, now: Tick) {
-        if let Some(client) = self.clients.at_mut(index) {
-            client.blocked = true;
+        let Some(client) = self.clients.at_mut(index) else { return };
+        let starved = client.hoping;
+        client.blocked = true;
+        if starved {
+            self.tally.starved += 1;
+        } else {
             // The write timeout counts from here: before, there may have been nothing to send.
             client.touched = now;
         }
         self.list(index);
-        if let Some((id, client)) = self.clients.at(index) {
+        if let Some((id, client)) = self.clients.at(index)
+            && !starved
+        {
             self.effects.push(Effect::Full { client: id, socket: client.socket });
         }
     }

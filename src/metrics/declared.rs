@@ -113,6 +113,8 @@ counters! {
         "Bytes of event streams that the kernel took." Plain;
     Shorts "tidegate_sends_short_total"
         "Sends that the kernel did not take whole." Plain;
+    Starved "tidegate_sends_starved_total"
+        "Sends of which a socket with room took nothing: the kernel is short of memory." Plain;
     CatchUpPages "tidegate_catch_up_pages_total"
         "Pages of history made for clients that resume; shared by those from the same place." Plain;
     CatchUpBytes "tidegate_catch_up_bytes_total"

@@ -169,6 +169,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         recorder.add(Counter::Gaps(GapReason::LagSkip), tally.skipped);
         recorder.add(Counter::Gaps(GapReason::LagLatest), tally.conflated);
         recorder.add(Counter::Gaps(GapReason::HistoryEnd), tally.expired);
+        recorder.add(Counter::Starved, tally.starved);
         self.leave_log();
     }
 

@@ -3,7 +3,7 @@
 use super::model::Heard;
 use super::{Rig, Wish, kept, roomy};
 use crate::config::LagPolicy;
-use crate::feed::{Dropped, FanoutLimits, Gap, Until};
+use crate::feed::{Beat, Dropped, FanoutLimits, Gap, NEVER, Until};
 
 fn rig(lag_policy: LagPolicy, lag_bytes_max: u64) -> Rig {
     let limits = FanoutLimits { lag_bytes_max, ..roomy(lag_policy) };
@@ -38,6 +38,27 @@ fn close_drops_who_lags_past_the_limit_and_frees_its_bytes() {
     assert_eq!(rig.peers[peer].dropped, Some(Dropped::Lag));
     assert_eq!(rig.fanout.unsent_bytes(), 0);
     rig.judge(peer, false);
+}
+
+#[test]
+fn a_kernel_short_of_memory_is_asked_again_later_and_not_for_ever() {
+    let mut rig = rig(LagPolicy::Close, 1 << 20);
+    let peer = stuck(&mut rig, Wish::of(&["a"]), 0);
+    assert_eq!(rig.effects.len(), 1, "the first time a watch is armed");
+    let beat = Beat { heartbeat: NEVER, write_timeout: 100 };
+    assert_eq!(rig.beat(beat).0, 0);
+    assert_eq!(rig.fanout.ready(), 0, "who waits for its watch is left alone");
+    rig.unblock(peer);
+    rig.block(peer, 0);
+    assert_eq!(rig.effects.len(), 1, "a watch would fire at once, again and again");
+    assert_eq!(rig.fanout.tally().starved, 1);
+    rig.now += 99;
+    rig.beat(beat);
+    assert_eq!(rig.fanout.ready(), 1, "the beat asks again");
+    rig.block(peer, 0);
+    rig.now += 1;
+    rig.beat(beat);
+    assert_eq!(rig.peers[peer].dropped, Some(Dropped::WriteTimeout), "counted from the first");
 }
 
 #[test]

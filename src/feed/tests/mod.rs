@@ -257,6 +257,12 @@ impl Rig {
         }
         let settled = self.fanout.settle(&batch, &shorts, self.now);
         self.check();
+        for (to, _) in &sends {
+            // A starved client is blocked without an effect: the beat sees to it.
+            if let Some(client) = self.fanout.clients.find(self.peers[*to].id) {
+                self.peers[*to].blocked = client.blocked;
+            }
+        }
         (sends, settled)
     }
 
@@ -304,6 +310,11 @@ impl Rig {
         let mut due = Vec::new();
         let slots = self.fanout.slots();
         let comments = self.fanout.beat(0, slots, self.now, beat, &mut due);
+        for peer in self.peers.iter_mut().filter(|peer| !peer.gone) {
+            // The starved are tried again, without anybody's word that there is room.
+            let client = self.fanout.clients.find(peer.id);
+            peer.blocked &= client.is_none_or(|client| client.blocked || !client.hoping);
+        }
         self.check();
         (comments, due)
     }
