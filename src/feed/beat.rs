@@ -55,7 +55,7 @@ impl Fanout {
             if client.blocked {
                 if silent >= beat.write_timeout {
                     self.drop_client(slot, Dropped::WriteTimeout);
-                } else if client.hoping {
+                } else if client.is_starved() {
                     self.unblock(id);
                 }
             } else if silent >= beat.heartbeat_of(slot)

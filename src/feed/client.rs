@@ -16,6 +16,9 @@ use std::rc::Rc;
 /// Time in tenths of a second since the clock's start: coarse, so that it takes little room.
 pub type Tick = u32;
 
+/// After so many promises of room in vain, the kernel is believed to be short of memory.
+const HOPES_MAX: u8 = 16;
+
 /// A deadline that never comes.
 pub const NEVER: Tick = Tick::MAX;
 
@@ -69,8 +72,8 @@ pub(super) struct Client {
     pub(super) stage: Stage,
     /// The socket is full: nothing is sent before it is writable.
     pub(super) blocked: bool,
-    /// The kernel said that there is room, and has taken nothing since.
-    pub(super) hoping: bool,
+    /// How often the kernel has said that there is room since it last took something.
+    pub(super) hopes: u8,
 }
 
 const _: () = assert!(size_of::<Client>() <= 56, "an idle client is small");
@@ -167,6 +170,11 @@ impl Client {
     pub(super) fn is_pending(&self, tail: u64) -> bool {
         let pieces = self.extra.as_ref().is_some_and(|extra| !extra.pieces.is_empty());
         pieces || (self.stage == Stage::Live && self.cursor < tail)
+    }
+
+    /// Whether the kernel promises room and takes nothing, again and again.
+    pub(super) fn is_starved(&self) -> bool {
+        self.hopes >= HOPES_MAX
     }
 
     /// Which list it is in, given the tail of its feed.

@@ -251,7 +251,7 @@ impl Fanout {
             why: new.until.1,
             stage: Stage::Catching,
             blocked: false,
-            hoping: false,
+            hopes: 0,
         };
         let id = self.clients.insert(client);
         if let Some(feed) = self.directory.feeds.at_mut(feed) {
@@ -305,7 +305,8 @@ impl Fanout {
         if self.clients.find(id).is_some_and(|client| client.blocked) {
             self.unlist(id.index());
             if let Some(client) = self.clients.at_mut(id.index()) {
-                (client.blocked, client.hoping) = (false, true);
+                client.blocked = false;
+                client.hopes = client.hopes.saturating_add(1);
             }
             self.list(id.index());
         }

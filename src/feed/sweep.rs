@@ -104,7 +104,7 @@ impl Fanout {
     /// A client took `len` bytes of its range.
     fn sent(&mut self, index: u32, len: usize, now: Tick) {
         let Some(client) = self.clients.at_mut(index) else { return };
-        (client.touched, client.hoping) = (now, false);
+        (client.touched, client.hopes) = (now, 0);
         if client.due().is_none() {
             let to = client.cursor + len as u64;
             if let Some(feed) = self.directory.feeds.at_mut(client.feed) {
@@ -137,16 +137,15 @@ impl Fanout {
         }
     }
 
-    /// The socket is full: the client waits for room. Where the kernel promised room and took
-    /// nothing, it is short of memory, and would promise it again at once: then the beat tries
-    /// again a little later, and the write timeout goes on.
+    /// The socket is full: the client waits for room. Where the kernel promises room and takes
+    /// nothing again and again, it is short of memory, and would promise it again at once: then the
+    /// beat tries again a little later. The write timeout goes on from the first time.
     fn block(&mut self, index: u32, now: Tick) {
         let Some(client) = self.clients.at_mut(index) else { return };
-        let starved = client.hoping;
+        let starved = client.is_starved();
         client.blocked = true;
-        if starved {
-            self.tally.starved += 1;
-        } else {
+        self.tally.starved += u64::from(starved);
+        if client.hopes == 0 {
             // The write timeout counts from here: before, there may have been nothing to send.
             client.touched = now;
         }

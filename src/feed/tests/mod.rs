@@ -313,7 +313,7 @@ impl Rig {
         for peer in self.peers.iter_mut().filter(|peer| !peer.gone) {
             // The starved are tried again, without anybody's word that there is room.
             let client = self.fanout.clients.find(peer.id);
-            peer.blocked &= client.is_none_or(|client| client.blocked || !client.hoping);
+            peer.blocked &= client.is_none_or(|client| client.blocked || !client.is_starved());
         }
         self.check();
         (comments, due)
