@@ -50,7 +50,7 @@ pub struct Load {
 
 impl Load {
     /// Nothing open. `address_max` is for every address, 0 meaning no limit; `None` means
-    /// [`PUBLIC_ADDRESS_MAX`] for public addresses and no limit for those where proxies are.
+    /// 1,024 for public addresses and no limit for those where proxies are.
     #[must_use]
     pub fn new(total_max: usize, address_max: Option<u32>, hasher: Hasher) -> Self {
         let only_public = address_max.is_none();
