@@ -26,6 +26,7 @@
 //! Imports point down; `tests/tidy.rs` holds the law and its self-tests.
 
 pub mod auth;
+pub mod backend;
 pub mod base;
 pub mod cli;
 pub mod config;
@@ -36,8 +37,12 @@ pub mod hub;
 pub mod io;
 pub mod log;
 pub mod metrics;
+pub mod relay;
+pub mod route;
 pub mod server;
 pub mod session;
 pub mod sim;
 pub mod sse;
+pub mod tls;
+pub mod upstream;
 pub mod worker;

@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod error;
 pub mod field;
+pub mod gateway;
 pub mod keys;
 pub mod near;
 pub mod relations;
@@ -36,6 +37,8 @@ pub struct Config {
     pub hub: Hub,
     /// How the process ends.
     pub drain: Drain,
+    /// Listeners besides `listen`, routes, backends and upstreams.
+    pub gateway: gateway::Gateway,
 }
 
 /// How many workers, and where.
@@ -153,6 +156,7 @@ impl Default for Config {
             limits: Limits::default(),
             hub: Hub::default(),
             drain: Drain { period: Duration::from_secs(300), reconnects_per_second: 1000 },
+            gateway: gateway::Gateway::default(),
         }
     }
 }

@@ -1,0 +1,1 @@
+//! TLS without I/O: sealed bytes in, plain bytes out, and the other way round.
