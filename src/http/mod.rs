@@ -10,6 +10,7 @@
 //! and by RFC section where the code obeys them.
 
 pub mod date;
+pub mod fields;
 pub mod h1;
 pub mod response;
 
