@@ -97,6 +97,16 @@ impl Head {
         self.parts.is_coded
     }
 
+    /// Judges the announced length of the body, for a head that was decoded with
+    /// [`Limits::any_body`]. A chunked body announces none: it is judged as it comes, by the limits
+    /// that are given for it.
+    ///
+    /// # Errors
+    /// The body is longer than its bound: answer [`Fault::status`] and close.
+    pub fn fits(&self, limits: &Limits) -> Result<(), Fault> {
+        check_length(self.parts.framing, limits)
+    }
+
     /// Whether the client wants to go on after this exchange (RFC 9112 section 9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
@@ -168,7 +178,8 @@ impl Parts {
         let mut facts = Facts::default();
         let fields = places(bytes, request.headers, |name, value| facts.add(name, value, version))?;
         let (framing, is_coded) = facts.framing.decide(version)?;
-        check_body(method, framing, limits)?;
+        check_body(method, framing)?;
+        check_length(framing, limits)?;
         let base = span(bytes, target_text.as_bytes())?.start();
         let host = match (&target.authority, facts.host) {
             _ if facts.hosts > 1 => return Err(Fault::Host),
@@ -256,11 +267,15 @@ fn method(text: &str) -> Result<Method, Fault> {
     }
 }
 
-fn check_body(method: Method, framing: Framing, limits: &Limits) -> Result<(), Fault> {
+fn check_body(method: Method, framing: Framing) -> Result<(), Fault> {
     let is_empty = matches!(framing, Framing::None | Framing::Sized(0));
     if matches!(method, Method::Get | Method::Head) && !is_empty {
         return Err(Fault::UnexpectedBody);
     }
+    Ok(())
+}
+
+fn check_length(framing: Framing, limits: &Limits) -> Result<(), Fault> {
     match framing {
         Framing::Sized(length) if length > limits.body_bytes_max as u64 => Err(Fault::BodyTooLarge),
         _ => Ok(()),

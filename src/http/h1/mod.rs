@@ -16,6 +16,7 @@
 mod block;
 mod chunked;
 mod connection;
+pub mod encode;
 mod fault;
 mod framing;
 mod head;

@@ -253,8 +253,7 @@ impl ResponseDecoder {
         limits: &Limits,
     ) -> Result<ResponseItem<'i>, ResponseFault> {
         let State::Chunked(chunked) = &mut self.state else { return Ok(ResponseItem::Wait) };
-        let limits = Limits { body_bytes_max: usize::MAX, ..*limits };
-        match chunked.decode(input, &limits, Some(&mut self.held))? {
+        match chunked.decode(input, &limits.any_body(), Some(&mut self.held))? {
             Piece::End if !self.held.is_empty() => {
                 self.state = State::Sized { left: 0 };
                 Ok(ResponseItem::Trailers(trailers(&std::mem::take(&mut self.held))))
