@@ -14,7 +14,9 @@
 
 pub mod date;
 pub mod fields;
+pub mod forward;
 pub mod h1;
+pub mod media;
 pub mod response;
 
 /// Bounds of one request; each edge is exact: the bound passes, one more does not.
