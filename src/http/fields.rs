@@ -1,13 +1,28 @@
 //! Header fields that are being changed on their way: an owned list, in order.
 //!
 //! Invariants: names compare without case and keep the case they came in; no value holds CR, LF or
-//! NUL, so a list that is written out is exactly as many fields as it has entries.
+//! NUL, so a list that is written out is exactly as many fields as it has entries. `Debug` shows no
+//! value: it may be a secret.
 
 use crate::http::h1::Head;
 
 /// A list of header fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(Box<str>, Box<[u8]>)>);
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl<'f> FromIterator<(&'f str, &'f [u8])> for Fields {
+    fn from_iter<T: IntoIterator<Item = (&'f str, &'f [u8])>>(list: T) -> Self {
+        let mut fields = Self::new();
+        list.into_iter().for_each(|(name, value)| fields.push(name, value));
+        fields
+    }
+}
 
 impl Fields {
     /// No fields.
@@ -19,7 +34,7 @@ impl Fields {
     /// The fields of a request, as they came.
     #[must_use]
     pub fn of(head: &Head) -> Self {
-        Self(head.fields().map(|(name, value)| (name.into(), value.into())).collect())
+        head.fields().collect()
     }
 
     /// Every field, in order.
@@ -50,8 +65,7 @@ impl Fields {
 
     /// Adds a field at the end. CR, LF and NUL in the value become spaces.
     pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        let harmless = |b: &u8| if matches!(*b, b'\r' | b'\n' | 0) { b' ' } else { *b };
-        self.0.push((name.into(), value.as_ref().iter().map(harmless).collect()));
+        self.0.push((name.into(), value.as_ref().iter().copied().map(harmless).collect()));
     }
 
     /// Replaces every field of this name by one.
@@ -83,6 +97,11 @@ impl Fields {
     }
 }
 
+/// A byte of a value, or a space in place of one that would end its line.
+pub(in crate::http) fn harmless(byte: u8) -> u8 {
+    if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +122,7 @@ mod tests {
         assert_eq!(text(&fields), "X-A: 1  X-B: 2 , 3, 4\r\n");
         fields.set("x-A", "5");
         assert_eq!(text(&fields), "x-A: 5\r\n");
+        assert_eq!(format!("{fields:?}"), "[\"x-A\"]", "no value shows");
         fields.append("New", "n", ",");
         fields.remove("x-a");
         assert_eq!(text(&fields), "New: n\r\n");

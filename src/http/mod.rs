@@ -1,8 +1,11 @@
-//! HTTP/1.1 without I/O: bytes in, requests out; answers in, bytes out.
+//! HTTP/1.1 without I/O: bytes in, messages out; messages in, bytes out. Both sides of a gateway.
 //!
 //! ```text
-//!  input ─▶ h1::Decoder ─▶ Head, Body.., End  (or one Fault: answer its status and close)
-//!  response::Reply ─▶ bytes appended to the connection's output
+//!  client  ─▶ h1::Decoder ─▶ Head, Body.., End  (or one Fault: answer its status and close)
+//!             forward::request_fields ─▶ h1::encode::request_head, chunk ─▶ backend
+//!  backend ─▶ h1::response::ResponseDecoder ─▶ Interim.., Head, Body.., Trailers, End
+//!             forward::response_fields ─▶ h1::encode::response_head, chunk ─▶ client
+//!  response::Reply ─▶ an answer of our own
 //! ```
 //!
 //! Invariants: no sockets, no clock, no threads. `httparse` is seen here only. Deadlines belong to
@@ -11,7 +14,9 @@
 
 pub mod date;
 pub mod fields;
+pub mod forward;
 pub mod h1;
+pub mod media;
 pub mod response;
 
 /// Bounds of one request; each edge is exact: the bound passes, one more does not.
@@ -35,6 +40,15 @@ impl Default for Limits {
             target_bytes_max: 8 * 1024,
             body_bytes_max: 1024 * 1024,
         }
+    }
+}
+
+impl Limits {
+    /// The same for a body of any length. A head is decoded with these limits where its body may
+    /// belong to somebody else; [`h1::Head::fits`] then judges the bodies that are ours.
+    #[must_use]
+    pub fn any_body(self) -> Self {
+        Self { body_bytes_max: usize::MAX, ..self }
     }
 }
 

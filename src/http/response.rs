@@ -9,7 +9,10 @@
 
 use crate::http::Method;
 use crate::http::Version;
+use crate::http::fields::harmless;
 use crate::http::h1::Head;
+use crate::http::h1::encode::number;
+use crate::http::h1::encode::status_line;
 
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -47,6 +50,16 @@ impl To {
     pub fn closing(self) -> Self {
         Self { keep_alive: false, ..self }
     }
+
+    /// What `Connection` must say, if anything.
+    #[must_use]
+    pub fn connection(self) -> Option<&'static str> {
+        match (self.version, self.keep_alive) {
+            (Version::Http11, true) => None,
+            (Version::Http10, true) => Some("keep-alive"),
+            (_, false) => Some("close"),
+        }
+    }
 }
 
 /// An answer in the making: fields in order, then one of the endings.
@@ -61,11 +74,7 @@ pub struct Reply<'o> {
 impl<'o> Reply<'o> {
     /// Begins an answer at the end of `out`.
     pub fn start(out: &'o mut Vec<u8>, status: u16, to: To) -> Self {
-        out.extend_from_slice(b"HTTP/1.1 ");
-        append_number(out, u64::from(status));
-        out.push(b' ');
-        out.extend_from_slice(reason(status).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        status_line(status, reason(status), out);
         Self { out, to, status }
     }
 
@@ -73,8 +82,7 @@ impl<'o> Reply<'o> {
     pub fn field(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
-        let harmless = |b: &u8| if matches!(*b, b'\r' | b'\n' | 0) { b' ' } else { *b };
-        self.out.extend(value.as_ref().iter().map(harmless));
+        self.out.extend(value.as_ref().iter().copied().map(harmless));
         self.out.extend_from_slice(b"\r\n");
         self
     }
@@ -90,7 +98,7 @@ impl<'o> Reply<'o> {
         let has_body = !matches!(reply.status, 100..=199 | 204 | 304);
         if has_body {
             reply.out.extend_from_slice(b"Content-Length: ");
-            append_number(reply.out, body.len() as u64);
+            number(body.len() as u64, 10, reply.out);
             reply.out.extend_from_slice(b"\r\n");
         }
         reply.out.extend_from_slice(b"\r\n");
@@ -106,10 +114,9 @@ impl<'o> Reply<'o> {
     }
 
     fn connection(self) -> Self {
-        match (self.to.version, self.to.keep_alive) {
-            (Version::Http11, true) => self,
-            (Version::Http10, true) => self.field("Connection", "keep-alive"),
-            (_, false) => self.field("Connection", "close"),
+        match self.to.connection() {
+            Some(option) => self.field("Connection", option),
+            None => self,
         }
     }
 }
@@ -125,49 +132,57 @@ pub fn refuse(out: &mut Vec<u8>, status: u16, reason: &str, date: Option<&str>) 
     reply.field("Content-Type", "text/plain; charset=utf-8").body(text.as_bytes());
 }
 
-/// The reason phrase of a status (RFC 9110 section 15); empty for one that we never send.
+/// The reason phrase of a status (RFC 9110 section 15, RFC 6585); empty for any other.
 #[must_use]
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
+        101 => "Switching Protocols",
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
         204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
         411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
     }
-}
-
-fn append_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut rest = number;
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -231,14 +246,5 @@ mod tests {
         let mut out = Vec::new();
         refuse(&mut out, 400, "no", None);
         assert!(out.starts_with(b"HTTP/1.1 400 Bad Request\r\n") && out.ends_with(b"\r\n\r\nno\n"));
-    }
-
-    #[test]
-    fn numbers() {
-        for number in [0, 7, 10, 99, 100, u64::MAX] {
-            let mut out = Vec::new();
-            append_number(&mut out, number);
-            assert_eq!(out, number.to_string().as_bytes());
-        }
     }
 }

@@ -209,6 +209,28 @@ fn sized_bodies() {
     assert_eq!((over.fault, over.requests.len()), (Some(Fault::BodyTooLarge), 0));
 }
 
+/// A gateway decodes heads without a bound on bodies, then chooses one by the route.
+#[test]
+fn a_body_is_bounded_by_the_limits_of_its_own_time() {
+    let bounded = Limits { body_bytes_max: 5, ..Limits::default() };
+    let any = bounded.any_body();
+    let sized = |length: &str| one_head(&any, &post(&format!("Content-Length: {length}\r\n"), ""));
+    assert_eq!(sized("5").fits(&bounded), Ok(()));
+    let most = sized("9223372036854775807");
+    assert_eq!((most.fits(&bounded), most.fits(&any)), (Err(Fault::BodyTooLarge), Ok(())));
+    let chunked = post(CHUNKED, "6\r\nabcdef\r\nffffffffffffff\r\nx");
+    assert_eq!(one_head(&any, &chunked).fits(&bounded), Ok(()), "it announces nothing");
+    let mut input = chunked.as_bytes();
+    let mut decoder = Decoder::new();
+    assert!(matches!(decoder.decode(&mut input, &any), Ok(Item::Head(_))));
+    assert_eq!(decoder.decode(&mut input, &bounded), Err(Fault::BodyTooLarge));
+    assert_eq!(with(&any, &chunked).requests[0].1, b"abcdefx");
+}
+
+fn one_head(limits: &Limits, text: &str) -> Head {
+    with(limits, text).requests.remove(0).0
+}
+
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
 #[test]
