@@ -12,6 +12,7 @@
 pub mod date;
 pub mod fields;
 pub mod h1;
+pub mod query;
 pub mod response;
 
 /// Bounds of one request; each edge is exact: the bound passes, one more does not.
