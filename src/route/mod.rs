@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  address ─▶ listener ─▶ host of a route ─▶ path ─▶ method, fields, query ─▶ Matched
+//!  Matched ─▶ filter: fields, redirect, rewrite, mirrors, backend   expand: an upstream's target
 //! ```
 //!
 //! Invariants:
@@ -15,12 +16,16 @@
 //!    hosts and field names, and the decoded query.
 
 mod conditions;
+pub mod expand;
+pub mod filter;
 mod hosts;
 mod matched;
 mod paths;
 mod pattern;
 mod router;
 
+pub use expand::ExpandError;
+pub use expand::expand;
 pub use matched::Matched;
 pub use matched::RuleId;
 pub use router::Found;

@@ -7,6 +7,8 @@
 //! known by the body that it answers with.
 
 mod cost;
+mod expand;
+mod filter;
 mod hosts;
 mod matching;
 mod random;
