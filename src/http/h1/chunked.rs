@@ -7,15 +7,16 @@
 //! Invariants:
 //! 1. Every line ends in CRLF; a bare CR or LF is a fault (H2).
 //! 2. Sizes are hex, at most 16 digits, and their sum stays within the body's bound (H5).
-//! 3. Extensions and trailers are checked for form, bounded over the whole message, and dropped.
+//! 3. Extensions and trailers are checked for form and bounded. Extensions are dropped; trailers
+//!    go to whoever asks for them.
 
 use super::Fault;
-use super::Item;
+use super::Piece;
 use super::scan::is_token;
 use crate::http::Limits;
 
-/// Bytes of all chunk extensions of one message (H5).
-const EXTENSION_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of all chunk extensions of one request, or of one chunk of a response (H5).
+const EXTENSION_BYTES_MAX: u32 = 4 * 1024;
 /// Hex digits of one size, leading zeros included.
 const SIZE_DIGITS_MAX: u8 = 16;
 
@@ -47,9 +48,9 @@ pub(super) struct Chunked {
     left: u64,
     /// Body bytes announced so far.
     total: u64,
-    extension_bytes: usize,
-    trailer_bytes: usize,
-    trailers: usize,
+    extension_bytes: u32,
+    trailer_bytes: u32,
+    trailers: u32,
 }
 
 impl Chunked {
@@ -64,12 +65,18 @@ impl Chunked {
         }
     }
 
-    /// The next piece of the body, or its end.
+    /// Lets the bound on extensions begin anew: a body without end may have some on every chunk.
+    pub(super) fn renew_extensions(&mut self) {
+        self.extension_bytes = 0;
+    }
+
+    /// The next piece of the body, or its end. The lines of the trailers are appended to `keep`.
     pub(super) fn decode<'i>(
         &mut self,
         input: &mut &'i [u8],
         limits: &Limits,
-    ) -> Result<Item<'i>, Fault> {
+        mut keep: Option<&mut Vec<u8>>,
+    ) -> Result<Piece<'i>, Fault> {
         while let Some((byte, rest)) = input.split_first() {
             if self.at == At::Data {
                 let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
@@ -79,15 +86,19 @@ impl Chunked {
                 if self.left == 0 {
                     self.at = At::DataCr;
                 }
-                return Ok(Item::Body(body));
+                return Ok(Piece::Body(body));
             }
             *input = rest;
             if self.at == At::LastLf && *byte == b'\n' {
-                return Ok(Item::End);
+                return Ok(Piece::End);
             }
+            let trailer_bytes = self.trailer_bytes;
             self.step(*byte, limits)?;
+            if let Some(kept) = keep.as_mut().filter(|_| self.trailer_bytes > trailer_bytes) {
+                kept.push(*byte);
+            }
         }
-        Ok(Item::Wait)
+        Ok(Piece::Wait)
     }
 
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), Fault> {
@@ -103,8 +114,8 @@ impl Chunked {
             (At::DataLf, b'\n') => At::Size { digits: 0 },
             (At::TrailerStart, b'\r') => At::LastLf,
             (At::TrailerStart, byte) if is_token(byte) => {
-                self.trailers += 1;
-                if self.trailers > limits.headers_max {
+                self.trailers = self.trailers.saturating_add(1);
+                if self.trailers as usize > limits.headers_max {
                     return Err(Fault::TooManyFields);
                 }
                 self.trailer(At::TrailerName, limits)?
@@ -149,8 +160,8 @@ impl Chunked {
     }
 
     fn trailer(&mut self, next: At, limits: &Limits) -> Result<At, Fault> {
-        self.trailer_bytes += 1;
-        if self.trailer_bytes > limits.head_bytes_max {
+        self.trailer_bytes = self.trailer_bytes.saturating_add(1);
+        if self.trailer_bytes as usize > limits.head_bytes_max {
             return Err(Fault::HeadTooLarge);
         }
         Ok(next)

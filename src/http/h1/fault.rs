@@ -46,7 +46,7 @@ pub enum Fault {
     #[error("request target too long")]
     TargetTooLong,
     /// The head, or the trailers, are longer than their bound.
-    #[error("request head too large")]
+    #[error("head too large")]
     HeadTooLarge,
     /// More fields than the bound, in the head or the trailers.
     #[error("too many header fields")]

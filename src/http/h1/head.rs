@@ -5,6 +5,13 @@
 //! bytes apart from tabs.
 
 use super::Fault;
+use super::block::Block;
+use super::block::FIELDS_INLINE;
+use super::block::Span;
+use super::block::places;
+use super::block::span;
+use super::block::within;
+use super::connection::Connection;
 use super::framing;
 use super::framing::Framing;
 use super::target;
@@ -12,29 +19,17 @@ use crate::http::Limits;
 use crate::http::Method;
 use crate::http::Version;
 use smallvec::SmallVec;
-use std::ops::Range;
-
-/// Fields that need no allocation while parsing.
-const FIELDS_INLINE: usize = 32;
-
-/// A place in the head's bytes. Heads are far below 4 GiB: `Limits::head_bytes_max` bounds them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
 
 /// A complete and checked request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    bytes: Vec<u8>,
+    block: Block,
     parts: Parts,
 }
 
 /// What the bytes of a head say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Parts {
-    fields: Vec<(Span, Span)>,
     method: Method,
     method_text: Span,
     version: Version,
@@ -45,6 +40,7 @@ struct Parts {
     is_coded: bool,
     keep_alive: bool,
     expects_continue: bool,
+    upgrade: Option<Span>,
 }
 
 impl Head {
@@ -57,14 +53,14 @@ impl Head {
     /// The method as it came; case matters.
     #[must_use]
     pub fn method_text(&self) -> &str {
-        self.text(self.parts.method_text)
+        self.block.text(self.parts.method_text)
     }
 
     /// The path as it came, never decoded; `/` for an absolute target without one, `*` for
     /// `OPTIONS *`.
     #[must_use]
     pub fn path(&self) -> &str {
-        match self.text(self.parts.path) {
+        match self.block.text(self.parts.path) {
             "" => "/",
             path => path,
         }
@@ -73,13 +69,13 @@ impl Head {
     /// What follows the first `?` of the target, not decoded.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.parts.query.map(|span| self.text(span))
+        self.parts.query.map(|span| self.block.text(span))
     }
 
     /// Host and port asked for: the absolute target's, else the `Host` field's (RFC 9112 3.2.2).
     #[must_use]
     pub fn host(&self) -> Option<&str> {
-        self.parts.host.map(|span| self.text(span))
+        self.parts.host.map(|span| self.block.text(span))
     }
 
     /// The client's version.
@@ -113,14 +109,21 @@ impl Head {
         self.parts.expects_continue
     }
 
+    /// The protocols that the client wants to change to, as `Upgrade` names them, if `Connection`
+    /// names that field too. Never in HTTP/1.0, beside a body, or where `h2c` is among them (H10).
+    #[must_use]
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        self.parts.upgrade.map(|span| self.block.raw(span))
+    }
+
     /// All fields in order: names as they came, values without outer blanks.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.parts.fields.iter().map(|(name, value)| (self.text(*name), self.raw(*value)))
+        self.block.fields()
     }
 
     /// The values of every field of this name, whatever its case, in order.
     pub fn all<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
-        self.fields().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.block.all(name)
     }
 
     /// The first value of this name.
@@ -132,26 +135,22 @@ impl Head {
     /// The first value of this name if it is UTF-8.
     #[must_use]
     pub fn first_text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.first(name)?).ok()
-    }
-
-    fn raw(&self, span: Span) -> &[u8] {
-        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
-    }
-
-    fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(self.raw(span)).unwrap_or_default()
+        self.block.first_text(name)
     }
 
     /// Checks a whole head of `count` fields and takes its bytes over.
     pub(super) fn parse(bytes: Vec<u8>, count: usize, limits: &Limits) -> Result<Self, Fault> {
-        let parts = Parts::read(&bytes, count, limits)?;
-        Ok(Self { bytes, parts })
+        let (parts, fields) = Parts::read(&bytes, count, limits)?;
+        Ok(Self { block: Block::new(bytes, fields), parts })
     }
 }
 
 impl Parts {
-    fn read(bytes: &[u8], count: usize, limits: &Limits) -> Result<Self, Fault> {
+    fn read(
+        bytes: &[u8],
+        count: usize,
+        limits: &Limits,
+    ) -> Result<(Self, Vec<(Span, Span)>), Fault> {
         let mut space: SmallVec<[httparse::Header<'_>; FIELDS_INLINE]> =
             smallvec::smallvec![httparse::EMPTY_HEADER; count];
         let mut request = httparse::Request::new(&mut space);
@@ -167,15 +166,10 @@ impl Parts {
         let method = method(method_text)?;
         let target = target::parse(target_text, method)?;
         let mut facts = Facts::default();
-        let mut fields = Vec::with_capacity(request.headers.len());
-        for field in request.headers.iter() {
-            let value = field.value.trim_ascii();
-            facts.add(field.name, value, version)?;
-            fields.push((span(bytes, field.name.as_bytes())?, span(bytes, value)?));
-        }
+        let fields = places(bytes, request.headers, |name, value| facts.add(name, value, version))?;
         let (framing, is_coded) = facts.framing.decide(version)?;
         check_body(method, framing, limits)?;
-        let base = span(bytes, target_text.as_bytes())?.start;
+        let base = span(bytes, target_text.as_bytes())?.start();
         let host = match (&target.authority, facts.host) {
             _ if facts.hosts > 1 => return Err(Fault::Host),
             (_, None) if version == Version::Http11 => return Err(Fault::Host),
@@ -183,20 +177,22 @@ impl Parts {
             (None, Some(value)) => Some(span(bytes, value)?),
             (None, None) => None,
         };
-        Ok(Self {
+        let upgrade = facts.upgrade().filter(|_| version == Version::Http11);
+        let has_body = !matches!(framing, Framing::None | Framing::Sized(0));
+        let parts = Self {
             method_text: span(bytes, method_text.as_bytes())?,
             path: within(base, &target.path)?,
             query: target.query.as_ref().map(|query| within(base, query)).transpose()?,
-            keep_alive: !facts.close && (version == Version::Http11 || facts.keep_alive),
-            expects_continue: facts.expects
-                && !matches!(framing, Framing::None | Framing::Sized(0)),
+            keep_alive: facts.connection.keeps(version),
+            expects_continue: facts.expects && has_body,
+            upgrade: upgrade.filter(|_| !has_body).map(|value| span(bytes, value)).transpose()?,
             method,
             version,
             host,
             framing,
             is_coded,
-            fields,
-        })
+        };
+        Ok((parts, fields))
     }
 }
 
@@ -206,9 +202,10 @@ struct Facts<'b> {
     framing: framing::Fields,
     host: Option<&'b [u8]>,
     hosts: usize,
-    close: bool,
-    keep_alive: bool,
+    connection: Connection,
     expects: bool,
+    upgrade: Option<&'b [u8]>,
+    upgrades: usize,
 }
 
 impl<'b> Facts<'b> {
@@ -220,11 +217,10 @@ impl<'b> Facts<'b> {
             // RFC 9112 section 3.2: an invalid value is a 400, as several fields are.
             return if target::is_host(value) { Ok(()) } else { Err(Fault::Host) };
         }
-        if name.eq_ignore_ascii_case("connection") {
-            for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
-                self.close |= option.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            }
+        self.connection.add(name, value);
+        if name.eq_ignore_ascii_case("upgrade") {
+            self.upgrades += 1;
+            self.upgrade = Some(value);
         }
         // RFC 9110 section 10.1.1: an expectation in HTTP/1.0 is ignored.
         if name.eq_ignore_ascii_case("expect") && version == Version::Http11 {
@@ -236,6 +232,15 @@ impl<'b> Facts<'b> {
             }
         }
         Ok(())
+    }
+
+    /// The protocols asked for. A wish for `h2c` is ignored with all beside it (H10): a backend
+    /// that takes it would speak past the rules of every route.
+    fn upgrade(&self) -> Option<&'b [u8]> {
+        let value = self.upgrade.filter(|_| self.connection.upgrade && self.upgrades == 1)?;
+        let name = |p: &'b [u8]| p.split(|b| *b == b'/').next().unwrap_or_default().trim_ascii();
+        let mut names = value.split(|b| *b == b',').map(name);
+        names.all(|n| !n.is_empty() && !n.eq_ignore_ascii_case(b"h2c")).then_some(value)
     }
 }
 
@@ -280,23 +285,5 @@ fn refused(error: httparse::Error, bytes: &[u8]) -> Fault {
             }
         }
         _ => Fault::RequestLine,
-    }
-}
-
-/// Where `part`, a slice of `bytes`, lies in it.
-fn span(bytes: &[u8], part: &[u8]) -> Result<Span, Fault> {
-    if part.is_empty() {
-        return Ok(Span::default());
-    }
-    let start = part.as_ptr().addr().wrapping_sub(bytes.as_ptr().addr());
-    debug_assert!(start + part.len() <= bytes.len(), "a part of the head lies in the head");
-    within(0, &(start..start + part.len()))
-}
-
-fn within(base: u32, range: &Range<usize>) -> Result<Span, Fault> {
-    let place = |n: usize| u32::try_from(n).ok().and_then(|n| base.checked_add(n));
-    match (place(range.start), place(range.end)) {
-        (Some(start), Some(end)) => Ok(Span { start, end }),
-        _ => Err(Fault::HeadTooLarge),
     }
 }

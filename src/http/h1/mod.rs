@@ -1,4 +1,4 @@
-//! HTTP/1.0 and 1.1 requests from bytes, however the bytes are cut.
+//! HTTP/1.0 and 1.1 requests from bytes, however the bytes are cut; responses in [`response`].
 //!
 //! | stage | input | next |
 //! |---|---|---|
@@ -13,10 +13,13 @@
 //!    the decoder holds bytes only of an unfinished head, and between requests none at all.
 //! 3. A `Head` that is handed out has exactly one framing, so nothing above decides about it.
 
+mod block;
 mod chunked;
+mod connection;
 mod fault;
 mod framing;
 mod head;
+pub mod response;
 mod scan;
 mod target;
 
@@ -89,8 +92,8 @@ impl Decoder {
     pub fn decode<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Item<'i>, Fault> {
         let item = match &mut self.state {
             State::Head(_) => self.head(input, limits),
-            State::Sized { left } => Ok(sized(left, input)),
-            State::Chunked(chunked) => chunked.decode(input, limits),
+            State::Sized { left } => Ok(sized(left, input).into()),
+            State::Chunked(chunked) => chunked.decode(input, limits, None).map(Item::from),
             State::Refused(fault) => Err(*fault),
         };
         match &item {
@@ -144,18 +147,38 @@ impl Decoder {
     }
 }
 
-fn sized<'i>(left: &mut u64, input: &mut &'i [u8]) -> Item<'i> {
+/// What a body's framing found next.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece<'i> {
+    Wait,
+    /// Never empty.
+    Body(&'i [u8]),
+    End,
+}
+
+impl<'i> From<Piece<'i>> for Item<'i> {
+    fn from(piece: Piece<'i>) -> Self {
+        match piece {
+            Piece::Wait => Self::Wait,
+            Piece::Body(bytes) => Self::Body(bytes),
+            Piece::End => Self::End,
+        }
+    }
+}
+
+/// The next piece of a body of which `left` bytes are missing.
+fn sized<'i>(left: &mut u64, input: &mut &'i [u8]) -> Piece<'i> {
     if *left == 0 {
-        return Item::End;
+        return Piece::End;
     }
     let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
     if take == 0 {
-        return Item::Wait;
+        return Piece::Wait;
     }
     let (body, rest) = input.split_at(take);
     *input = rest;
     *left -= take as u64;
-    Item::Body(body)
+    Piece::Body(body)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::http::Limits;
 const LEADING_LINES_MAX: u8 = 2;
 /// Longest method; the longest registered one has 18 letters.
 const METHOD_BYTES_MAX: u32 = 32;
+/// How every response begins.
+const RESPONSE_PREFIX: &[u8] = b"HTTP/";
 
 /// Where in a head the last byte was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +25,11 @@ enum At {
     StartCr,
     Method,
     Target,
+    /// Before or in the first bytes of a status line, which are known.
+    Response,
+    /// The rest of the first line.
     Version,
-    /// After the request line's or a field's CR.
+    /// After the first line's or a field's CR.
     LineCr,
     /// After a line's LF.
     LineStart,
@@ -40,7 +45,7 @@ pub(super) struct Scan {
     leading: u8,
     /// Bytes of the head so far, leading empty lines not counted.
     bytes: usize,
-    /// Bytes of the method or target so far.
+    /// Bytes of the method, target or known beginning so far.
     part: u32,
     fields: usize,
 }
@@ -55,13 +60,19 @@ pub(super) enum Scanned {
 }
 
 impl Scan {
+    /// Before a request.
     pub(super) const fn new() -> Self {
         Self { at: At::Start, leading: 0, bytes: 0, part: 0, fields: 0 }
     }
 
-    /// Whether a request has begun.
+    /// Before a response. Its first line fails with [`Fault::RequestLine`] too.
+    pub(super) const fn response() -> Self {
+        Self { at: At::Response, ..Self::new() }
+    }
+
+    /// Whether a message has begun.
     pub(super) fn has_begun(&self) -> bool {
-        self.at != At::Start || self.leading != 0
+        !matches!((self.at, self.part), (At::Start, _) | (At::Response, 0)) || self.leading != 0
     }
 
     /// Fields seen so far; all of them once the head is whole.
@@ -120,7 +131,13 @@ impl Scan {
                 }
                 At::Target
             }
-            (At::Start | At::Method | At::Target, _) => return Err(Fault::RequestLine),
+            (At::Response, byte) if RESPONSE_PREFIX.get(self.part as usize) == Some(&byte) => {
+                self.part += 1;
+                if self.part as usize == RESPONSE_PREFIX.len() { At::Version } else { At::Response }
+            }
+            (At::Start | At::Method | At::Target | At::Response, _) => {
+                return Err(Fault::RequestLine);
+            }
             (At::LineStart, b'\r') => At::LastCr,
             (At::Version | At::Line, b'\r') => At::LineCr,
             (At::LineCr, _) => At::LineStart,
