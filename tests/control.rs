@@ -12,10 +12,17 @@ use std::sync::mpsc::Receiver;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tidegate::backend::Backends;
 use tidegate::base::phase::Phase;
 use tidegate::base::phase::PhaseFlag;
 use tidegate::base::sync::Arc;
 use tidegate::base::time::SystemClock;
+use tidegate::config::gateway::Backend;
+use tidegate::config::gateway::Balance;
+use tidegate::config::gateway::Endpoint;
+use tidegate::config::gateway::Gateway;
+use tidegate::config::gateway::Health;
+use tidegate::config::gateway::Place;
 use tidegate::control;
 use tidegate::control::Control;
 use tidegate::control::End;
@@ -35,6 +42,43 @@ struct Running {
     thread: JoinHandle<std::io::Result<()>>,
 }
 
+/// A backend at `localhost`, where a server answers probes.
+fn gateway() -> Gateway {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let second = Duration::from_secs(1);
+    let health = Health {
+        path: "/".into(),
+        host: None,
+        interval: second / 20,
+        timeout: second * 5,
+        healthy: 1,
+        unhealthy: 1000,
+        statuses: (200, 299),
+    };
+    let backend = Backend {
+        name: "api".into(),
+        endpoints: vec![Endpoint { place: Place::Tcp("localhost".into(), port), weight: 1 }],
+        tls: None,
+        balance: Balance::RoundRobin,
+        affinity: None,
+        eject_failures: 0,
+        eject_time: second,
+        health: Some(health),
+        connect_timeout: second,
+        idle_connections_max: 0,
+        idle_timeout: second,
+        resolve_interval: second,
+    };
+    Gateway { backends: vec![backend], ..Gateway::default() }
+}
+
 fn start(uring: bool) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -51,6 +95,8 @@ fn start(uring: bool) -> Running {
         counters: vec![recorder.counters()],
         process: Process::default(),
         sample: Box::new(|_| {}),
+        backends: Arc::new(Backends::new(&gateway())),
+        upstreams: control::no_upstreams(),
         phase: Arc::clone(&phase),
         wake: Box::new(move || sender.send(flag.now()).unwrap()),
         clock,
@@ -86,6 +132,7 @@ fn serves_answers_signals_and_ends() {
     for uring in [false, true] {
         let running = start(uring);
         paths(&running);
+        backends(&running);
         peers_that_misbehave(running.address);
         signals(&running);
         // A client is still connected: the thread ends all the same.
@@ -103,6 +150,21 @@ fn paths(running: &Running) {
     assert!(get(address, "/ready").starts_with("HTTP/1.1 503 "), "it is still starting");
     running.phase.advance(Phase::Serving);
     assert!(get(address, "/ready").starts_with("HTTP/1.1 200 "));
+    assert!(get(address, "/upstreams").ends_with("\r\n\r\nThere are no upstream streams.\n"));
+}
+
+/// The name is looked up, and what it leads to is probed.
+fn backends(running: &Running) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let well = |line: &str| {
+        line.starts_with("backend=api endpoint=127.0.0.1:") && line.contains(" health=healthy ")
+    };
+    while !get(running.address, "/backends").lines().any(well) {
+        assert!(std::time::Instant::now() < deadline, "{}", get(running.address, "/backends"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(running.woken.try_iter().count(), 1, "workers hear of the addresses");
+    while running.lines.try_recv().is_ok() {}
 }
 
 fn peers_that_misbehave(address: SocketAddr) {

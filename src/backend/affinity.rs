@@ -1,8 +1,8 @@
 //! Affinity: the cookie that keeps a browser's requests on one endpoint.
 //!
 //! Invariants: a cookie names an endpoint by its token only, sixteen lower-case hexadecimal digits.
-//! Whatever else a client sends under the cookie's name is as good as no cookie. A response sets the
-//! cookie exactly when the request's did not name the endpoint that was chosen.
+//! Whatever else a client sends under the cookie's name is as good as no cookie. A response sets
+//! the cookie exactly when the request's did not name the endpoint that was chosen.
 
 use crate::config::gateway::Affinity;
 

@@ -17,6 +17,7 @@ use crate::config::gateway;
 use crate::config::gateway::Affinity;
 use crate::config::gateway::Balance;
 use crate::config::gateway::Gateway;
+use crate::config::gateway::Health;
 use std::net::IpAddr;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -45,6 +46,7 @@ pub(super) struct Fleet {
     pub(super) affinity: Option<Affinity>,
     /// `None`: no TLS.
     pub(super) server_name: Option<Arc<str>>,
+    health: Option<Health>,
     resolve_interval: Duration,
     ejection: Ejection,
     version: AtomicU64,
@@ -104,6 +106,12 @@ impl Backends {
         new
     }
 
+    /// The backends with probes: index, name, and how they are asked.
+    pub fn probed(&self) -> impl Iterator<Item = (usize, &str, &Health)> {
+        let all = self.fleets.iter().enumerate();
+        all.filter_map(|(index, fleet)| Some((index, &*fleet.name, fleet.health.as_ref()?)))
+    }
+
     /// The endpoints of a backend as they are now, those of weight 0 included.
     #[must_use]
     pub fn seats(&self, backend: usize) -> Vec<Seat> {
@@ -120,13 +128,15 @@ impl Backends {
 impl Fleet {
     fn new(backend: &gateway::Backend) -> Self {
         let ejection = Ejection { failures: backend.eject_failures, time: backend.eject_time };
-        let places: Vec<_> = backend.endpoints.iter().map(Place::new).collect();
+        let port_usual = if backend.tls.is_some() { 443 } else { 80 };
+        let places: Vec<_> = backend.endpoints.iter().map(|e| Place::new(e, port_usual)).collect();
         let roster = Arc::new(Roster::of(&places, &Roster::default(), ejection));
         Self {
             name: Arc::from(backend.name.as_str()),
             balance: backend.balance,
             affinity: backend.affinity.clone(),
             server_name: backend.tls.as_ref().map(|tls| Arc::from(tls.server_name.as_str())),
+            health: backend.health.clone(),
             resolve_interval: backend.resolve_interval,
             ejection,
             version: AtomicU64::new(1),

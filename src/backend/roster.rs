@@ -24,6 +24,8 @@ pub(super) const UNIT: u64 = 720_720;
 pub struct Seat {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
+    /// The `Host` of its place: a name or address, with the port if it is not the scheme's own.
+    pub host: Arc<str>,
     /// Its share, in parts of a configured weight of 1.
     pub(super) weight: u64,
 }
@@ -52,6 +54,7 @@ pub(super) enum Missing {
 pub(super) struct Place {
     /// The name that is looked up, and its port; `None`: the address was given.
     pub(super) name: Option<(String, u16)>,
+    host: Arc<str>,
     pub(super) weight: u32,
     /// Sorted, each once.
     pub(super) addresses: Vec<Address>,
@@ -60,7 +63,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new(endpoint: &gateway::Endpoint) -> Self {
+    /// A place, and `port_usual` of the scheme that is spoken there.
+    pub(super) fn new(endpoint: &gateway::Endpoint, port_usual: u16) -> Self {
         let weight = endpoint.weight;
         let (name, addresses) = match &endpoint.place {
             gateway::Place::Unix(path) => (None, vec![Address::Unix(path.clone())]),
@@ -69,7 +73,12 @@ impl Place {
                 None => (Some((host.clone(), *port)), Vec::new()),
             },
         };
-        Self { name, weight, addresses, lookup: None }
+        let host = match &endpoint.place {
+            // RFC 9112 3.2: a Host there must be, and a socket's path has no name.
+            gateway::Place::Unix(_) => Arc::from("localhost"),
+            gateway::Place::Tcp(host, port) => authority(host, *port, port_usual),
+        };
+        Self { name, host, weight, addresses, lookup: None }
     }
 
     /// Whether this is the name.
@@ -103,6 +112,15 @@ impl Place {
     }
 }
 
+/// RFC 9110 4.2.3: the scheme's own port is left out; an IPv6 address stands in brackets.
+fn authority(host: &str, port: u16, port_usual: u16) -> Arc<str> {
+    let host = match literal(host) {
+        Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+        _ => host.to_owned(),
+    };
+    Arc::from(if port == port_usual { host } else { format!("{host}:{port}") })
+}
+
 /// An address in place of a name, in brackets or not.
 fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -125,7 +143,7 @@ impl Roster {
                     Some(seat) => Arc::clone(&seat.endpoint),
                     None => Arc::new(Endpoint::new(address.clone(), ejection)),
                 };
-                seats.push(Seat { endpoint, weight: share });
+                seats.push(Seat { endpoint, host: Arc::clone(&place.host), weight: share });
             }
         }
         Self { seats, missing: missing(places) }
@@ -160,6 +178,14 @@ mod tests {
         assert!(literal("127.0.0.1").is_some() && literal("::1").is_some());
         assert!(literal("[::1]").is_some() && literal("[a]").is_none());
         assert!(literal("localhost").is_none() && literal("127.1").is_none());
+    }
+
+    #[test]
+    fn a_host_has_the_port_that_cannot_be_guessed() {
+        assert_eq!(&*authority("a.test", 80, 80), "a.test");
+        assert_eq!(&*authority("a.test", 80, 443), "a.test:80");
+        assert_eq!(&*authority("::1", 8080, 80), "[::1]:8080");
+        assert_eq!(&*authority("[::1]", 80, 80), "[::1]");
     }
 
     #[test]

@@ -64,6 +64,12 @@ impl EndpointState {
             _ => "serving",
         }
     }
+
+    /// Whether it gets no requests though it has a weight.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        matches!(self.state(), "unhealthy" | "ejected")
+    }
 }
 
 impl Backends {

@@ -183,7 +183,7 @@ fn what_was_tried_is_avoided_while_there_is_another() {
     let mut worker = Worker::new(&backends, 1);
     for _ in 0..10 {
         let first = worker.pick();
-        let second = worker.try_pick(&[first.endpoint.clone()]).unwrap();
+        let second = worker.try_pick(std::slice::from_ref(&first.endpoint)).unwrap();
         assert_ne!(host(&first), host(&second));
         let tried = [first.endpoint.clone(), second.endpoint.clone()];
         assert!(worker.try_pick(&tried).is_ok(), "a second try beats none");
@@ -192,7 +192,7 @@ fn what_was_tried_is_avoided_while_there_is_another() {
     let [good, bad] = [0, 1].map(|n| backends.seats(0)[n].endpoint.clone());
     bad.failed(NOW);
     bad.failed(NOW);
-    assert!(Arc::ptr_eq(&worker.try_pick(&[good.clone()]).unwrap().endpoint, &good));
+    assert!(Arc::ptr_eq(&worker.try_pick(std::slice::from_ref(&good)).unwrap().endpoint, &good));
 }
 
 fn sticky_backend() -> gateway::Backend {

@@ -11,6 +11,7 @@
 
 mod threads;
 
+use crate::backend::Backends;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::{Phase, PhaseFlag};
@@ -111,6 +112,8 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
             workers: threads.len(),
         },
         sample: shared.sample(),
+        backends: Arc::clone(&shared.backends),
+        upstreams: control::no_upstreams(),
         phase: Arc::clone(&shared.phase),
         wake: threads.wake(),
         clock: Arc::new(clock),
@@ -138,6 +141,7 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
 /// What the threads share.
 struct Shared {
     phase: Arc<PhaseFlag>,
+    backends: Arc<Backends>,
     site: Arc<Site>,
     load: Arc<Load>,
 }
@@ -158,8 +162,9 @@ impl Shared {
         };
         let channel = Arc::new(Channel::new(limits, chance.next(), hasher));
         let phase = Arc::new(PhaseFlag::new());
+        let backends = Arc::new(Backends::new(&config.gateway));
         let site = Arc::new(Site::new(Arc::new(config), channel, Arc::clone(&phase)));
-        Ok(Self { phase, site, load: Arc::new(load) })
+        Ok(Self { phase, backends, site, load: Arc::new(load) })
     }
 
     /// What worker `index` starts from.
