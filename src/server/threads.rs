@@ -155,11 +155,11 @@ fn work(seed: WorkerSeed, ready: &mpsc::Sender<Report>, log: &Log) -> io::Result
     })));
     let parts = Parts { site, load, recorder: Recorder::new(), bell, chance };
     match kind {
-        Kind::Uring => match Uring::new(listener, &waker) {
+        Kind::Uring => match Uring::new(vec![listener], &waker) {
             Ok(driver) => turn(driver, clock, parts, ready),
             Err(cause) => report(ready, cause.to_string()),
         },
-        Kind::Epoll => match Epoll::new(listener, &waker) {
+        Kind::Epoll => match Epoll::new(vec![listener], &waker) {
             Ok(driver) => turn(driver, clock, parts, ready),
             Err(cause) => report(ready, cause.to_string()),
         },

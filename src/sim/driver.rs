@@ -2,16 +2,15 @@
 //!
 //! What it does within the contract: sends fall short at any byte or take nothing, connections
 //! fail at any send and in the middle of a flush, input comes in pieces, readiness comes late and
-//! in parts, turns end early with nothing, accepts come in storms and fail, descriptors are reused
-//! at once. What it does not forgive: two sends for one socket in a flush, empty ranges, a socket
-//! that is not open, a send after `finish`.
+//! in parts, turns end early with nothing, accepts come in storms and fail, connects fail or never
+//! end, descriptors are reused at once. What it does not forgive: two sends for one socket in a
+//! flush, empty ranges, a socket that is not open, a send after `finish` or while connecting.
 //!
 //! Invariants: as in [`crate::io`]. A bug planted by a canary breaks them, on purpose.
 
+use super::dial::EINPROGRESS;
 use super::faults::Canary;
-use super::link::HANGUP;
-use super::link::READ;
-use super::link::WRITE;
+use super::link::{HANGUP, READ, WRITE};
 use super::net::Net;
 use super::verdict::Law;
 use super::world::World;
@@ -24,6 +23,7 @@ use crate::io::Interest;
 use crate::io::Outgoing;
 use crate::io::Ready;
 use crate::io::Recv;
+use crate::io::Remote;
 use crate::io::Short;
 use crate::io::Socket;
 use crate::io::Token;
@@ -137,6 +137,15 @@ impl Driver for SimDriver {
         });
     }
 
+    fn connect(&mut self, to: &Remote, token: Token) -> Result<Socket, i32> {
+        self.world.lock().net.dial(self.port, to, token)
+    }
+
+    fn connected(&mut self, socket: Socket) -> Result<(), i32> {
+        let stands = self.with(socket, "a look at a connect", |net, id| net.connected(id));
+        stands.unwrap_or(Err(EINPROGRESS))
+    }
+
     fn finish(&mut self, socket: Socket) {
         self.with(socket, "a finish", Net::server_finish);
     }
@@ -191,9 +200,7 @@ mod tests {
     use crate::sim::link::PeerRead;
     use crate::sim::net::LinkId;
     use crate::sim::peers::Peer;
-    use crate::sim::script::Ending;
-    use crate::sim::script::Plan;
-    use crate::sim::script::Script;
+    use crate::sim::script::{Ending, Plan, Script};
     use crate::sim::verdict::Failure;
 
     /// Sends the numbers from 0 on and wants them back, then shuts its side and wants the end.
@@ -374,6 +381,72 @@ mod tests {
         };
         assert_eq!(steps(7), steps(7));
         assert_ne!(steps(7), steps(8));
+    }
+
+    /// Serves at one place, to one worker: whom it answers is sent three bytes, then the end.
+    #[derive(Debug)]
+    struct Serving(Option<LinkId>);
+
+    impl Peer for Serving {
+        fn step(&mut self, me: usize, net: &mut Net, _: &mut Book) -> Option<Moment> {
+            net.serve(me, backend());
+            if let Some(link) = net.answer(me) {
+                net.send(link, b"abc");
+                net.shut(link);
+                self.0 = Some(link);
+            }
+            None
+        }
+
+        fn owed(&self, _: &Net, _: &Book) -> Option<(LinkId, String)> {
+            None
+        }
+
+        fn unsettled(&self, _: &Book) -> Option<String> {
+            self.0.is_none().then(|| "nobody came".to_owned())
+        }
+
+        fn is_gone(&self) -> bool {
+            self.0.is_some()
+        }
+    }
+
+    fn backend() -> Remote {
+        Remote::Tcp(([10, 9, 9, 9], 80).into())
+    }
+
+    /// Connects until it works, and reads to the end.
+    fn fetch(driver: &mut SimDriver) {
+        let (mut ready, mut got, mut open) = (Vec::new(), Vec::new(), false);
+        let mut socket = driver.connect(&backend(), Token(1));
+        while got != b"abc" {
+            driver.turn(Some(Duration::from_millis(50)), &mut ready).unwrap();
+            if let (Ok(broken), false, true) = (socket, open, ready.is_empty()) {
+                driver.close(broken);
+                socket = Err(0);
+            }
+            for _ in ready.drain(..) {
+                let held = socket.unwrap();
+                open |= driver.connected(held).is_ok();
+                let mut byte = [0];
+                while open && let Recv::Bytes(1) = driver.recv(held, &mut byte) {
+                    got.extend(byte);
+                }
+                driver.watch(held, Token(1), Interest::Read);
+            }
+            socket = socket.or_else(|_| driver.connect(&backend(), Token(1)));
+        }
+        driver.close(socket.unwrap());
+    }
+
+    #[test]
+    fn a_worker_connects_out() {
+        for seed in 0..20 {
+            let faults = Faults { connect: 2, ..Faults::gentle() };
+            let world = world(seed, faults, None, 0);
+            world.add_peer(Box::new(Serving(None)), Duration::ZERO);
+            assert_eq!(play(&world, fetch), None, "seed {seed}");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ const SHED: usize = 16;
 pub(super) struct Connection {
     socket: Socket,
     key: AddressKey,
+    /// The listener that it came to. One that merely lingers has none: 0.
+    listener: u16,
     state: State,
     /// When it came in.
     since: Moment,
@@ -67,7 +69,7 @@ struct Answer {
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// A connection came in.
-    pub(super) fn admit(&mut self, socket: Socket, peer: SocketAddr, now: Moment) {
+    pub(super) fn admit(&mut self, socket: Socket, peer: SocketAddr, listener: u16, now: Moment) {
         self.recorder.add(Counter::Accepted, 1);
         let key = self.load.key(peer);
         if let Err(refused) = self.load.enter(key) {
@@ -83,6 +85,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let session = Session::new(now, &self.site);
         let deadline = session.deadline();
         let handle = self.own(socket, key, State::Reading(session), deadline, now);
+        if let Some(connection) = self.connections.find_mut(handle) {
+            connection.listener = listener;
+        }
         self.watch(socket, Owner::Connection(handle), Interest::Read);
     }
 
@@ -95,7 +100,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         since: Moment,
     ) -> Handle {
         let (timer, queued, rest) = (deadline, false, Vec::new());
-        let connection = Connection { socket, key, state, since, deadline, timer, queued, rest };
+        let listener = 0;
+        let connection =
+            Connection { socket, key, listener, state, since, deadline, timer, queued, rest };
         let handle = self.connections.insert(connection);
         self.wheel.set(deadline, handle);
         handle

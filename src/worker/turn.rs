@@ -87,7 +87,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     fn reap(&mut self, event: Ready, now: Moment) {
         match event {
-            Ready::Accepted { socket, peer } => self.admit(socket, peer, now),
+            Ready::Accepted { socket, peer, listener } => {
+                self.admit(socket, peer, listener, now);
+            }
             Ready::AcceptFailed { errno } => {
                 let cause = match errno {
                     EMFILE | ENFILE => AcceptFailure::Descriptors,

@@ -104,7 +104,8 @@ impl World {
         let peer = Peer::with_input(input);
         self.ground.peers.borrow_mut().insert(socket, peer);
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        self.ground.news.borrow_mut().push_back(Ready::Accepted { socket: Socket(socket), peer });
+        let accepted = Ready::Accepted { socket: Socket(socket), peer, listener: 0 };
+        self.ground.news.borrow_mut().push_back(accepted);
         socket
     }
 
