@@ -3,6 +3,10 @@
 //! One test on purpose: signals reach the whole process, so scenarios run one after the other.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
+use rustls::ServerConfig;
+use rustls::ServerConnection;
+use rustls::StreamOwned;
+use rustls::pki_types::PrivateKeyDer;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +22,7 @@ use tidegate::base::phase::PhaseFlag;
 use tidegate::base::sync::Arc;
 use tidegate::base::time::SystemClock;
 use tidegate::config::gateway::Backend;
+use tidegate::config::gateway::BackendTls;
 use tidegate::config::gateway::Balance;
 use tidegate::config::gateway::Endpoint;
 use tidegate::config::gateway::Gateway;
@@ -30,6 +35,9 @@ use tidegate::metrics::Counter;
 use tidegate::metrics::Process;
 use tidegate::metrics::Recorder;
 use tidegate::metrics::log::Log;
+use tidegate::tls::Alpn;
+use tidegate::tls::ClientSettings;
+use tidegate::tls::Roots;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -42,30 +50,51 @@ struct Running {
     thread: JoinHandle<std::io::Result<()>>,
 }
 
-/// A backend at `localhost`, where a server answers probes.
-fn gateway() -> Gateway {
+const NAME: &str = "backend.test";
+
+/// A server that answers probes, over TLS if there is a certificate for it; its port.
+fn probed(tls: Option<Arc<ServerConfig>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        for stream in listener.incoming().flatten() {
+            match &tls {
+                None => answer(stream),
+                Some(config) => {
+                    let tls = ServerConnection::new(Arc::clone(config)).unwrap();
+                    answer(StreamOwned::new(tls, stream));
+                }
+            }
         }
     });
+    port
+}
+
+fn answer(mut stream: impl std::io::Read + std::io::Write) {
+    let mut request = [0; 4096];
+    // One that does not trust us goes away.
+    if stream.read(&mut request).is_ok() && request.starts_with(b"GET /well ") {
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+    }
+}
+
+fn backend(name: &str, port: u16, server_name: Option<&str>) -> Backend {
     let second = Duration::from_secs(1);
     let health = Health {
-        path: "/".into(),
+        path: "/well".into(),
         host: None,
         interval: second / 20,
-        timeout: second * 5,
+        timeout: second * 10,
         healthy: 1,
-        unhealthy: 1000,
+        // `localhost` may be an address too that the server does not have.
+        unhealthy: 2,
         statuses: (200, 299),
     };
-    let backend = Backend {
-        name: "api".into(),
+    let tls = |name: &str| BackendTls { server_name: name.into(), ca_pem: None, client: None };
+    Backend {
+        name: name.into(),
         endpoints: vec![Endpoint { place: Place::Tcp("localhost".into(), port), weight: 1 }],
-        tls: None,
+        tls: server_name.map(tls),
         balance: Balance::RoundRobin,
         affinity: None,
         eject_failures: 0,
@@ -75,8 +104,31 @@ fn gateway() -> Gateway {
         idle_connections_max: 0,
         idle_timeout: second,
         resolve_interval: second,
-    };
-    Gateway { backends: vec![backend], ..Gateway::default() }
+    }
+}
+
+/// Backends at `localhost`: one without TLS, one with it, one whose certificate has another name;
+/// and the settings for them.
+fn backends(clock: Arc<SystemClock>) -> (Gateway, Vec<Option<ClientSettings>>) {
+    let signed = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let roots = Roots::from_pem(&signed.cert.pem()).unwrap();
+    let settings = ClientSettings::new(&roots, None, Alpn::Http1, clock).unwrap();
+    let sealed = probed(Some(Arc::new(config)));
+    let backends = vec![
+        backend("plain", probed(None), None),
+        backend("sealed", sealed, Some(NAME)),
+        backend("strange", sealed, Some("other.test")),
+    ];
+    let gateway = Gateway { backends, ..Gateway::default() };
+    (gateway, vec![None, Some(settings.clone()), Some(settings)])
 }
 
 fn start(uring: bool) -> Running {
@@ -90,12 +142,14 @@ fn start(uring: bool) -> Running {
     let (sender, woken) = channel();
     let (end, ending) = control::ending();
     let flag = Arc::clone(&phase);
+    let (gateway, tls) = backends(Arc::clone(&clock));
     let control = Control {
         admin: Some(listener),
         counters: vec![recorder.counters()],
         process: Process::default(),
         sample: Box::new(|_| {}),
-        backends: Arc::new(Backends::new(&gateway())),
+        backends: Arc::new(Backends::new(&gateway)),
+        tls,
         upstreams: control::no_upstreams(),
         phase: Arc::clone(&phase),
         wake: Box::new(move || sender.send(flag.now()).unwrap()),
@@ -132,7 +186,7 @@ fn serves_answers_signals_and_ends() {
     for uring in [false, true] {
         let running = start(uring);
         paths(&running);
-        backends(&running);
+        health(&running);
         peers_that_misbehave(running.address);
         signals(&running);
         // A client is still connected: the thread ends all the same.
@@ -154,17 +208,22 @@ fn paths(running: &Running) {
 }
 
 /// The name is looked up, and what it leads to is probed.
-fn backends(running: &Running) {
+fn health(running: &Running) {
     let deadline = std::time::Instant::now() + PATIENCE;
-    let well = |line: &str| {
-        line.starts_with("backend=api endpoint=127.0.0.1:") && line.contains(" health=healthy ")
-    };
-    while !get(running.address, "/backends").lines().any(well) {
-        assert!(std::time::Instant::now() < deadline, "{}", get(running.address, "/backends"));
-        std::thread::sleep(Duration::from_millis(10));
+    for (backend, health) in [("plain", "healthy"), ("sealed", "healthy"), ("strange", "unhealthy")]
+    {
+        let head = format!("backend={backend} endpoint=127.0.0.1:");
+        let health = format!(" health={health} ");
+        let is = |line: &str| line.starts_with(&head) && line.contains(&health);
+        while !get(running.address, "/backends").lines().any(is) {
+            assert!(std::time::Instant::now() < deadline, "{}", get(running.address, "/backends"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
     assert_eq!(running.woken.try_iter().count(), 1, "workers hear of the addresses");
-    while running.lines.try_recv().is_ok() {}
+    let lines: Vec<_> = running.lines.try_iter().collect();
+    let why = |l: &String| l.contains("endpoint_unhealthy backend=strange") && l.contains("TLS");
+    assert!(lines.iter().any(why), "{lines:?}");
 }
 
 fn peers_that_misbehave(address: SocketAddr) {
@@ -189,8 +248,9 @@ fn peers_that_misbehave(address: SocketAddr) {
 
 fn signals(running: &Running) {
     kill("-HUP");
-    let line = running.lines.recv_timeout(PATIENCE).unwrap();
-    assert!(line.contains(" warn reload_not_supported signal=SIGHUP"), "{line}");
+    // Probes have something to say as well.
+    let said = " warn reload_not_supported signal=SIGHUP";
+    while !running.lines.recv_timeout(PATIENCE).unwrap().contains(said) {}
     assert_eq!(running.phase.now(), Phase::Serving);
     kill("-TERM");
     assert_eq!(running.woken.recv_timeout(PATIENCE), Ok(Phase::Draining));

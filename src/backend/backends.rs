@@ -38,6 +38,19 @@ pub struct Wanted {
     pub interval: Duration,
 }
 
+/// A backend whose endpoints somebody has to probe.
+#[derive(Clone, Copy, Debug)]
+pub struct Probed<'a> {
+    /// Its index.
+    pub index: usize,
+    /// Its name.
+    pub name: &'a str,
+    /// The name for TLS; `None`: no TLS.
+    pub server_name: Option<&'a str>,
+    /// How they are asked.
+    pub health: &'a Health,
+}
+
 /// One backend.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -106,10 +119,12 @@ impl Backends {
         new
     }
 
-    /// The backends with probes: index, name, and how they are asked.
-    pub fn probed(&self) -> impl Iterator<Item = (usize, &str, &Health)> {
-        let all = self.fleets.iter().enumerate();
-        all.filter_map(|(index, fleet)| Some((index, &*fleet.name, fleet.health.as_ref()?)))
+    /// The backends with probes.
+    pub fn probed(&self) -> impl Iterator<Item = Probed<'_>> {
+        self.fleets.iter().enumerate().filter_map(|(index, fleet)| {
+            let server_name = fleet.server_name.as_deref();
+            Some(Probed { index, name: &fleet.name, server_name, health: fleet.health.as_ref()? })
+        })
     }
 
     /// The endpoints of a backend as they are now, those of weight 0 included.

@@ -37,6 +37,7 @@ mod view;
 
 pub use address::Address;
 pub use backends::Backends;
+pub use backends::Probed;
 pub use backends::Wanted;
 pub use endpoint::Endpoint;
 pub use endpoint::Health;

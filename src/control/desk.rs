@@ -10,12 +10,15 @@ use crate::base::time::Clock;
 use crate::config::gateway;
 use crate::metrics::Recorder;
 use crate::metrics::log::Log;
+use crate::tls::ClientSettings;
 use std::net::IpAddr;
 use tokio::sync::watch;
 
 /// Shared by reference count within the thread.
 pub(super) struct Desk {
     pub(super) backends: Arc<Backends>,
+    /// Settings of those that speak TLS, by backend.
+    pub(super) tls: Vec<Option<ClientSettings>>,
     pub(super) recorder: Recorder,
     pub(super) log: Log,
     pub(super) clock: Arc<dyn Clock + Send + Sync>,
@@ -49,6 +52,7 @@ impl Desk {
         let (changes, _) = watch::channel(());
         Self {
             backends: Arc::new(Backends::new(&gateway)),
+            tls: Vec::new(),
             recorder: Recorder::new(),
             log: Log::nowhere(clock.clone()),
             clock,

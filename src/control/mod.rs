@@ -27,6 +27,7 @@ use crate::metrics::Counters;
 use crate::metrics::Process;
 use crate::metrics::Recorder;
 use crate::metrics::log::Log;
+use crate::tls::ClientSettings;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -74,6 +75,8 @@ pub struct Control {
     pub sample: Sample,
     /// The backends: control looks up their names and probes their health.
     pub backends: Arc<Backends>,
+    /// Settings for TLS, by backend; `None` for those without.
+    pub tls: Vec<Option<ClientSettings>>,
     /// Tells the upstream streams.
     pub upstreams: Upstreams,
     /// Moved forward by signals, told by `/ready`.
@@ -115,6 +118,7 @@ async fn serve(control: Control) -> io::Result<()> {
         process,
         sample,
         backends,
+        tls,
         upstreams,
         phase,
         wake,
@@ -130,6 +134,7 @@ async fn serve(control: Control) -> io::Result<()> {
     let (changes, _) = tokio::sync::watch::channel(());
     let desk = Rc::new(desk::Desk {
         backends,
+        tls,
         recorder,
         log: log.clone(),
         clock: Arc::clone(&clock),

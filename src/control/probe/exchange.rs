@@ -4,6 +4,8 @@
 //! not be passed on to a client is a failure here too. What follows the head is read away, within
 //! bounds: to close over unread bytes would reset the connection, which servers report as errors.
 
+use super::wire::Tls;
+use super::wire::Wire;
 use crate::backend::Address;
 use crate::config::gateway::Health;
 use crate::http::Limits;
@@ -12,26 +14,23 @@ use crate::http::h1::response::ResponseItem;
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWrite;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 /// How long the rest of an answer may take.
 const LINGER: Duration = Duration::from_millis(500);
-/// Bytes of the rest of an answer.
-const REST_BYTES_MAX: u64 = 256 * 1024;
 
 /// What an endpoint is asked, and which statuses are right.
 pub(super) struct Probe {
     request: Vec<u8>,
+    tls: Option<Tls>,
     statuses: (u16, u16),
 }
 
 impl Probe {
     /// The probe of an endpoint whose place is `host`.
-    pub(super) fn new(health: &Health, host: &str) -> Self {
+    pub(super) fn new(health: &Health, host: &str, tls: Option<Tls>) -> Self {
         let host = health.host.as_deref().unwrap_or(host);
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tidegate/{} (health probe)\r\n\
@@ -39,7 +38,7 @@ impl Probe {
             health.path,
             env!("CARGO_PKG_VERSION"),
         );
-        Self { request: request.into_bytes(), statuses: health.statuses }
+        Self { request: request.into_bytes(), tls, statuses: health.statuses }
     }
 
     /// Asks once.
@@ -57,33 +56,37 @@ impl Probe {
         let refused = |error: io::Error| format!("cannot connect: {error}");
         match address {
             Address::Tcp(address) => {
-                self.ask(TcpStream::connect(address).await.map_err(refused)?).await
+                let stream = TcpStream::connect(address).await.map_err(refused)?;
+                self.ask(Wire::open(stream, self.tls.as_ref()).await?).await
             }
             Address::Unix(path) => {
-                self.ask(UnixStream::connect(path).await.map_err(refused)?).await
+                let stream = UnixStream::connect(path).await.map_err(refused)?;
+                self.ask(Wire::open(stream, self.tls.as_ref()).await?).await
             }
         }
     }
 
-    async fn ask<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Result<(), String> {
-        let failed = |error: io::Error| format!("connection failed: {error}");
-        stream.write_all(&self.request).await.map_err(failed)?;
+    async fn ask<S>(&self, mut wire: Wire<S>) -> Result<(), String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        wire.send(&self.request).await?;
         let mut decoder = ResponseDecoder::new();
         decoder.expect(false);
-        let mut buffer = [0; 4096];
+        let mut plain = Vec::new();
         loop {
-            let length = stream.read(&mut buffer).await.map_err(failed)?;
-            let mut input = buffer.get(..length).unwrap_or_default();
-            if input.is_empty() {
+            plain.clear();
+            if !wire.receive(&mut plain).await? {
                 return Err("the connection ended before the head of the answer".into());
             }
+            let mut input = plain.as_slice();
             while !input.is_empty() {
                 match decoder.decode(&mut input, &Limits::default()) {
                     Err(fault) => return Err(format!("the answer is malformed: {fault}")),
                     Ok(ResponseItem::Head(head)) => {
                         let result = self.judge(head.status());
                         // Whatever happens to the rest, the answer is known.
-                        let _ = tokio::time::timeout(LINGER, read_away(stream)).await;
+                        let _ = tokio::time::timeout(LINGER, wire.read_away()).await;
                         return result;
                     }
                     Ok(_) => {}
@@ -99,10 +102,4 @@ impl Probe {
         }
         Err(format!("status {status} is not within {first} and {last}"))
     }
-}
-
-async fn read_away<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
-    let mut rest = stream.take(REST_BYTES_MAX);
-    let mut buffer = [0; 4096];
-    while rest.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
 }

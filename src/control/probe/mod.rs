@@ -10,6 +10,7 @@
 mod exchange;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use super::desk::Desk;
 use crate::backend::Endpoint;
@@ -26,6 +27,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use wire::Tls;
 
 /// Probes under way at a time.
 const PROBES_MAX: usize = 64;
@@ -35,11 +37,16 @@ const FIRST_WITHIN: Duration = Duration::from_millis(500);
 /// Starts the probes of all backends that have some.
 pub(super) fn start(desk: &Rc<Desk>, chance: &mut Chance) {
     let places = Rc::new(Semaphore::new(PROBES_MAX));
-    for (index, name, health) in desk.backends.probed() {
+    for probed in desk.backends.probed() {
+        let settings = desk.tls.get(probed.index).and_then(Option::as_ref);
+        let tls = probed
+            .server_name
+            .map(|name| Tls { server_name: name.to_owned(), settings: settings.cloned() });
         let watch = Watch {
-            name: name.to_owned(),
-            index,
-            health: Rc::new(health.clone()),
+            name: probed.name.to_owned(),
+            index: probed.index,
+            tls,
+            health: Rc::new(probed.health.clone()),
             desk: Rc::clone(desk),
             places: Rc::clone(&places),
             chance: Chance::new(chance.next()),
@@ -52,6 +59,7 @@ pub(super) fn start(desk: &Rc<Desk>, chance: &mut Chance) {
 struct Watch {
     name: String,
     index: usize,
+    tls: Option<Tls>,
     health: Rc<gateway::Health>,
     desk: Rc<Desk>,
     places: Rc<Semaphore>,
@@ -89,7 +97,7 @@ impl Watch {
     fn patient(&mut self, seat: Seat) -> Patient {
         Patient {
             backend: self.name.clone(),
-            probe: Probe::new(&self.health, &seat.host),
+            probe: Probe::new(&self.health, &seat.host, self.tls.clone()),
             endpoint: seat.endpoint,
             health: Rc::clone(&self.health),
             desk: Rc::clone(&self.desk),

@@ -86,7 +86,7 @@ fn run<F: Future>(future: F) -> F::Output {
 }
 
 async fn probe(address: SocketAddr) -> Result<(), String> {
-    Probe::new(&health(), "api.test:8080").run(&Address::Tcp(address), TIMEOUT).await
+    Probe::new(&health(), "api.test:8080", None).run(&Address::Tcp(address), TIMEOUT).await
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_probe_asks_like_this() {
             )
         );
         let named = gateway::Health { host: Some("other.test".into()), ..health() };
-        let named = Probe::new(&named, "api.test");
+        let named = Probe::new(&named, "api.test", None);
         assert_eq!(named.run(&Address::Tcp(address), TIMEOUT).await, Ok(()));
         assert!(server.asked.borrow().contains("\r\nHost: other.test\r\n"));
     });
@@ -147,7 +147,8 @@ fn who_does_not_listen_is_not_well() {
         drop(listener);
         assert!(probe(address).await.unwrap_err().contains("cannot connect"));
         let nowhere = Address::Unix("/nonexistent/tidegate.sock".into());
-        let error = Probe::new(&health(), "localhost").run(&nowhere, TIMEOUT).await.unwrap_err();
+        let error =
+            Probe::new(&health(), "localhost", None).run(&nowhere, TIMEOUT).await.unwrap_err();
         assert!(error.contains("cannot connect"), "{error}");
     });
 }
@@ -166,7 +167,7 @@ fn unix_sockets_are_asked_too() {
             stream.write_all(GOOD.as_bytes()).await.unwrap();
         });
         let address = Address::Unix(path.clone());
-        let result = Probe::new(&health(), "localhost").run(&address, TIMEOUT).await;
+        let result = Probe::new(&health(), "localhost", None).run(&address, TIMEOUT).await;
         std::fs::remove_file(path).unwrap();
         assert_eq!(result, Ok(()));
     });
@@ -252,5 +253,17 @@ fn probes_follow_the_addresses_of_a_name() {
         let count = server.count.get();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(server.count.get(), count, "who is gone is not asked");
+    });
+}
+
+#[test]
+fn tls_without_settings_is_a_failure_and_no_cleartext() {
+    run(async {
+        let (server, address) = Server::start(GOOD).await;
+        let tls = Tls { server_name: "api.test".into(), settings: None };
+        let probe = Probe::new(&health(), "api.test", Some(tls));
+        let error = probe.run(&Address::Tcp(address), TIMEOUT).await.unwrap_err();
+        assert!(error.contains("no settings for TLS"), "{error}");
+        assert_eq!(server.count.get(), 0);
     });
 }
