@@ -10,7 +10,9 @@
 //! 3. `run` returns when every worker has: after a drain, or at once on a second signal.
 
 mod threads;
+mod trust;
 
+use crate::backend::Backends;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::{Phase, PhaseFlag};
@@ -27,6 +29,7 @@ use crate::log::{Channel, Limits};
 use crate::metrics::log::{Level, Log};
 use crate::metrics::{Gauge, Process};
 use crate::session::Site;
+use crate::tls::{ClientSettings, SettingsFault};
 use crate::worker::Load;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -73,6 +76,14 @@ pub enum StartError {
         /// Why.
         cause: io::Error,
     },
+    /// TLS to a backend.
+    #[error("backend {backend}: TLS cannot be set up: {cause}")]
+    Tls {
+        /// Which.
+        backend: String,
+        /// Why, and what to do.
+        cause: SettingsFault,
+    },
     /// Something else that the kernel refused.
     #[error("cannot {what}: {cause}")]
     Kernel {
@@ -96,7 +107,7 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
     log.info("driver", &[("io", &decision.kind.name()), ("reason", &decision.reason)]);
     let (listeners, addr) = bind(config.listen, budget::workers(&config, &host))?;
     let admin = config.admin.map(bind_admin).transpose()?;
-    let shared = Shared::new(config, &host)?;
+    let shared = Shared::new(config, &host, clock)?;
     let mut threads = Threads::new(Arc::clone(&shared.phase), log.clone());
     for (index, listener) in listeners.into_iter().enumerate() {
         threads.start(shared.seed(index, &decision, listener, &host, clock)?)?;
@@ -111,6 +122,9 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
             workers: threads.len(),
         },
         sample: shared.sample(),
+        backends: Arc::clone(&shared.backends),
+        tls: shared.tls.clone(),
+        upstreams: control::no_upstreams(),
         phase: Arc::clone(&shared.phase),
         wake: threads.wake(),
         clock: Arc::new(clock),
@@ -138,12 +152,14 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
 /// What the threads share.
 struct Shared {
     phase: Arc<PhaseFlag>,
+    backends: Arc<Backends>,
+    tls: Vec<Option<ClientSettings>>,
     site: Arc<Site>,
     load: Arc<Load>,
 }
 
 impl Shared {
-    fn new(config: Config, host: &Host) -> Result<Self, StartError> {
+    fn new(config: Config, host: &Host, clock: SystemClock) -> Result<Self, StartError> {
         let mut chance = chance()?;
         let hasher = Hasher::new(chance.next());
         let connections = usize::try_from(budget::connections(&config, host));
@@ -158,8 +174,11 @@ impl Shared {
         };
         let channel = Arc::new(Channel::new(limits, chance.next(), hasher));
         let phase = Arc::new(PhaseFlag::new());
+        let backends = Arc::new(Backends::new(&config.gateway));
+        let clock: Arc<dyn Clock + Send + Sync> = Arc::new(clock);
+        let tls = trust::settings(&config.gateway.backends, &clock)?;
         let site = Arc::new(Site::new(Arc::new(config), channel, Arc::clone(&phase)));
-        Ok(Self { phase, site, load: Arc::new(load) })
+        Ok(Self { phase, backends, tls, site, load: Arc::new(load) })
     }
 
     /// What worker `index` starts from.
