@@ -135,7 +135,17 @@ pub struct Fanout {
     pub(super) effects: Vec<Effect>,
     pub(super) tally: Tally,
     pub(super) hasher: Hasher,
+    /// What other fan-outs hold that share the budget of unsent bytes with this one.
+    pub(super) elsewhere: usize,
 }
+
+/// Bits of a client's generation, so that a worker's token has room for more than its name.
+///
+/// A name need not be unique for ever. It goes to the driver, which forgets it with the socket, so
+/// one that is stale is met within the turn in which its client went, and no slot is taken four
+/// million times in a turn. And it waits in a queue for its page: there a stale one that fits a
+/// newcomer gives that newcomer, if it waits as well, its turn a little earlier.
+pub const CLIENT_GENERATION_BITS: u32 = 22;
 
 impl Fanout {
     /// Without clients. `hasher` is the channel's.
@@ -144,7 +154,7 @@ impl Fanout {
         Self {
             pages: Pages::new(limits.pages_bytes_max),
             limits,
-            clients: Slots::with_generation_bits(30),
+            clients: Slots::with_generation_bits(CLIENT_GENERATION_BITS),
             directory: Directory::new(hasher),
             ready: List::new(),
             waiting: VecDeque::new(),
@@ -161,10 +171,12 @@ impl Fanout {
             effects: Vec::new(),
             tally: Tally::default(),
             hasher: hasher.clone(),
+            elsewhere: 0,
         }
     }
 
-    /// Says where the reader of the log starts; only without clients.
+    /// Says where the reader of the log starts; only without clients. Memory that was kept for
+    /// use again is given back.
     pub fn start(&mut self, routed: u64) {
         debug_assert!(self.clients.is_empty(), "a worker's reader starts before its first client");
         self.routed = routed;
@@ -173,6 +185,7 @@ impl Fanout {
         self.ahead.clear();
         self.pages.clear();
         self.bury();
+        self.pool.release();
     }
 
     /// Number of clients.
@@ -202,9 +215,12 @@ impl Fanout {
     /// Whether [`Fanout::catch_up`] has something to do now.
     #[must_use]
     pub fn can_catch_up(&self) -> bool {
-        !self.waiting.is_empty()
-            && self.routing.is_none()
-            && self.pages.held() <= self.limits.unsent_bytes_max
+        !self.waiting.is_empty() && self.routing.is_none() && !self.pages_are_over()
+    }
+
+    /// Whether pages alone, with what others hold, have spent the budget of unsent bytes.
+    pub(super) fn pages_are_over(&self) -> bool {
+        self.pages.held() + self.elsewhere > self.limits.unsent_bytes_max
     }
 
     /// Bytes held because some client has not taken them: feeds, pages, pieces.
@@ -213,10 +229,17 @@ impl Fanout {
         self.pool.held() + self.pages.held() + self.own_bytes
     }
 
+    /// Says what others hold that share the budget of unsent bytes with this fan-out. It must be
+    /// right when [`Fanout::route`] and [`Fanout::catch_up`] are called, and when it is asked
+    /// whether there is something to do.
+    pub fn share(&mut self, elsewhere: usize) {
+        self.elsewhere = elsewhere;
+    }
+
     /// Whether the budget of unsent bytes is spent: nothing is routed until clients take some.
     #[must_use]
     pub fn is_over_budget(&self) -> bool {
-        self.unsent_bytes() > self.limits.unsent_bytes_max
+        self.unsent_bytes() + self.elsewhere > self.limits.unsent_bytes_max
     }
 
     /// What is to be done; the caller empties it.
@@ -232,7 +255,7 @@ impl Fanout {
     /// Takes a new client. Its head is sent first, then what follows `after`.
     pub fn subscribe(&mut self, new: Newcomer, now: Tick) -> ClientId {
         let feed = self.directory.open(&new.subscription, self.routed);
-        let mut extra = Extra { after: new.after, ..Extra::default() };
+        let mut extra = Extra { after: new.after, told: new.told, ..Extra::default() };
         if !new.head.is_empty() {
             let body = Body::Bytes(new.head.into());
             extra.pieces.push_back(Piece { at: 0, sent: 0, body });

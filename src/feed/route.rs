@@ -37,9 +37,12 @@ impl Fanout {
         let carried = self.routing.is_some();
         while budget > 0 {
             if self.routing.is_none() {
-                if self.unsent_bytes() > self.limits.unsent_bytes_max {
-                    self.shed(announce);
-                    if self.unsent_bytes() > self.limits.unsent_bytes_max {
+                if self.is_over_budget() {
+                    // Where others hold bytes too, it is not for this one to say who gives up.
+                    if self.elsewhere == 0 {
+                        self.shed(announce);
+                    }
+                    if self.is_over_budget() {
                         break;
                     }
                 }

@@ -28,7 +28,7 @@ use crate::io::waker::Waker;
 use crate::log::{Channel, Limits};
 use crate::metrics::log::{Level, Log};
 use crate::metrics::{Gauge, Process};
-use crate::session::Site;
+use crate::session::{Site, upstream_limits};
 use crate::tls::{ClientSettings, SettingsFault};
 use crate::worker::Load;
 use std::io;
@@ -171,13 +171,20 @@ impl Shared {
             bytes_max: hub.history_bytes_max,
             age_max_millis: u64::try_from(hub.history_age_max.as_millis()).unwrap_or(u64::MAX),
             backlog_bytes_max: budget::BACKLOG_BYTES,
+            per_topic: None,
         };
-        let channel = Arc::new(Channel::new(limits, chance.next(), hasher));
+        let channel = Arc::new(Channel::new(limits, chance.next(), hasher.clone()));
+        let upstream = |upstream| {
+            let limits = upstream_limits(upstream, budget::BACKLOG_BYTES);
+            Arc::new(Channel::new(limits, chance.next(), hasher.clone()))
+        };
+        let upstreams = config.gateway.upstreams.iter().map(upstream).collect();
         let phase = Arc::new(PhaseFlag::new());
         let backends = Arc::new(Backends::new(&config.gateway));
         let clock: Arc<dyn Clock + Send + Sync> = Arc::new(clock);
         let tls = trust::settings(&config.gateway.backends, &clock)?;
-        let site = Arc::new(Site::new(Arc::new(config), channel, Arc::clone(&phase)));
+        let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let site = Arc::new(site.with_upstreams(upstreams));
         Ok(Self { phase, backends, tls, site, load: Arc::new(load) })
     }
 
@@ -208,9 +215,11 @@ impl Shared {
     fn sample(&self) -> control::Sample {
         let site = Arc::clone(&self.site);
         Box::new(move |recorder| {
-            let (events, bytes) = site.channel().kept();
-            recorder.set(Gauge::HistoryEvents, events as u64);
-            recorder.set(Gauge::HistoryBytes, bytes as u64);
+            let kept = site.groups().iter().map(|group| group.channel.kept());
+            let (events, bytes) =
+                kept.fold((0, 0), |sum, kept| (sum.0 + kept.0 as u64, sum.1 + kept.1 as u64));
+            recorder.set(Gauge::HistoryEvents, events);
+            recorder.set(Gauge::HistoryBytes, bytes);
         })
     }
 }

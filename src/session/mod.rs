@@ -20,12 +20,18 @@
 
 mod answer;
 mod exchange;
+mod group;
 mod publish;
 mod site;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
+pub use group::GROUPS_MAX;
+pub use group::Group;
+pub use group::HUB;
+pub use group::Terms;
+pub use group::upstream_limits;
 pub use site::Site;
 
 use crate::base::time::Moment;
@@ -67,10 +73,14 @@ pub enum Next {
 /// A client that asked for a stream and got its head.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
+    /// Whose client it becomes: a place in [`Site::groups`].
+    pub group: usize,
     /// What it reads.
     pub subscription: Subscription,
     /// Everything kept after this sequence number comes first, 0 being all; `None`: from now on.
     pub after: Option<u64>,
+    /// It knows that events up to here may have left the history; see [`crate::log::Start`].
+    pub told: u64,
     /// When its token ends, in milliseconds of the Unix epoch; the stream must end by then.
     pub until_unix_millis: Option<u64>,
 }

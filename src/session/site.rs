@@ -3,6 +3,8 @@
 //! Invariants: made once at start; everything that follows from the configuration alone (keys,
 //! origins, limits, the page) is worked out here, not per request.
 
+use super::Group;
+use super::Terms;
 use crate::auth::Origins;
 use crate::auth::Verifier;
 use crate::base::phase::Phase;
@@ -17,7 +19,9 @@ use crate::log::Channel;
 #[derive(Debug)]
 pub struct Site {
     config: Arc<Config>,
-    channel: Arc<Channel>,
+    /// The first of the groups.
+    hub: Group,
+    groups: Vec<Group>,
     phase: Arc<PhaseFlag>,
     verifier: Verifier,
     origins: Origins,
@@ -35,15 +39,29 @@ impl Site {
             target_bytes_max: config.limits.target_bytes_max,
             body_bytes_max: config.limits.body_bytes_max,
         };
+        let hub = Group { channel, terms: Terms::from(&config.hub) };
         Self {
             verifier: Verifier::new(&config.hub),
             origins: Origins::new(&config.hub.cors_origins),
-            page: hub::page(hub::gap::kind(&config.hub)),
+            page: hub::page(hub.terms.gap_kind.as_deref()),
             limits,
             config,
-            channel,
+            groups: vec![hub.clone()],
+            hub,
             phase,
         }
+    }
+
+    /// The same, with the channels of the configuration's upstreams, in their order (limits for
+    /// them: [`super::upstream_limits`]).
+    #[must_use]
+    pub fn with_upstreams(mut self, channels: Vec<Arc<Channel>>) -> Self {
+        let upstreams = &self.config.gateway.upstreams;
+        debug_assert_eq!(upstreams.len(), channels.len(), "a channel for each upstream");
+        debug_assert!(channels.len() < super::GROUPS_MAX, "the configuration bounds them");
+        let groups = upstreams.iter().zip(channels);
+        self.groups.extend(groups.map(|(u, channel)| Group { channel, terms: Terms::from(u) }));
+        self
     }
 
     /// The configuration.
@@ -52,10 +70,22 @@ impl Site {
         &self.config
     }
 
+    /// The groups: the hub first, then the upstreams.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The hub.
+    #[must_use]
+    pub fn hub(&self) -> &Group {
+        &self.hub
+    }
+
     /// The hub's channel.
     #[must_use]
     pub fn channel(&self) -> &Arc<Channel> {
-        &self.channel
+        &self.hub.channel
     }
 
     /// Where the process stands.

@@ -256,8 +256,13 @@ mod tests {
     }
 
     fn world(seed: u64, faults: Faults, canary: Option<Canary>, peers: usize) -> World {
-        let limits =
-            Limits { events_max: 10, bytes_max: 1000, age_max_millis: 0, backlog_bytes_max: 1000 };
+        let limits = Limits {
+            events_max: 10,
+            bytes_max: 1000,
+            age_max_millis: 0,
+            backlog_bytes_max: 1000,
+            per_topic: None,
+        };
         let channel = Arc::new(Channel::new(limits, 1, Hasher::new(seed)));
         let plan = Plan {
             work: Duration::from_millis(300),

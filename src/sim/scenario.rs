@@ -78,6 +78,7 @@ impl Scenario {
             bytes_max: hub.history_bytes_max,
             age_max_millis: u64::try_from(hub.history_age_max.as_millis()).unwrap_or(u64::MAX),
             backlog_bytes_max: self.backlog_bytes_max,
+            per_topic: None,
         };
         let channel = Arc::new(Channel::new(limits, chance.next(), hasher.clone()));
         let phase = Arc::new(PhaseFlag::new());

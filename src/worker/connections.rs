@@ -372,7 +372,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Closes a connection now.
-    fn release(&mut self, handle: Handle, reason: CloseReason) {
+    pub(super) fn release(&mut self, handle: Handle, reason: CloseReason) {
         let Some(connection) = self.connections.remove(handle) else { return };
         self.stuck_bytes -= connection.rest.len();
         // One that lingers or ends was counted when it began to.

@@ -10,10 +10,6 @@ use crate::metrics::{AcceptFailure, Counter, Stage};
 use std::io;
 use std::time::Duration;
 
-/// Feeds that are looked at in one turn.
-const ROUTE_BUDGET: usize = 2048;
-/// Clients that are given a page in one turn.
-const CATCH_UP_BUDGET: usize = 256;
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,7 +41,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.intake(now)?;
         self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
-        self.route();
+        self.groups.route(&self.site);
         let routed = self.lap(Stage::Route, taken);
         self.sweep(now)?;
         let swept = self.lap(Stage::Sweep, routed);
@@ -54,15 +50,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(Progress::Running)
     }
 
-    /// How long to sleep. A worker that reads the log parks its bell before it does.
+    /// How long to sleep. A worker that reads a log parks its bell before it does.
     fn wait(&mut self, now: Moment) -> Option<Duration> {
         if self.is_busy() {
             return Some(Duration::ZERO);
         }
-        if self.reader.is_some() {
+        if self.groups.len() > 0 {
             self.bell.park();
             // An append between the last look and `park` has rung nobody: look again.
-            if self.has_unread() {
+            if self.groups.has_unread() {
                 self.bell.unpark();
                 return Some(Duration::ZERO);
             }
@@ -71,18 +67,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     fn is_busy(&mut self) -> bool {
-        !self.readable.is_empty()
-            || self.fanout.ready() > 0
-            || self.fanout.is_routing()
-            || self.fanout.can_catch_up()
-            || self.has_unread()
-            || !self.overdue.is_empty()
-    }
-
-    /// Whether there are events to route, and room for them or somebody to take it from.
-    fn has_unread(&mut self) -> bool {
-        (!self.fanout.is_over_budget() || self.fanout.can_shed())
-            && self.reader.as_mut().is_some_and(|reader| reader.peek().is_some())
+        !self.readable.is_empty() || self.groups.is_busy() || !self.overdue.is_empty()
     }
 
     fn reap(&mut self, event: Ready, now: Moment) {
@@ -102,7 +87,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Ready::Woken => {}
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
-                Owner::Client(id) => self.client_event(id, writable, hangup),
+                Owner::Client(group, id) => self.client_event(group, id, writable, hangup),
                 Owner::Connection(handle) => {
                     self.connection_event(handle, readable || hangup, writable || hangup);
                 }
@@ -136,17 +121,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         Progress::Running
-    }
-
-    fn route(&mut self) {
-        let Some(reader) = &mut self.reader else { return };
-        let announce = super::clients::Notices { site: &self.site };
-        if let Some(newest) = self.fanout.route(reader, ROUTE_BUDGET, &announce) {
-            self.newest_millis = newest.unix_millis;
-        }
-        if self.fanout.is_waiting() {
-            self.fanout.catch_up(self.site.channel(), CATCH_UP_BUDGET, &announce);
-        }
     }
 
     pub(super) fn watch(&mut self, socket: Socket, owner: Owner, interest: Interest) {

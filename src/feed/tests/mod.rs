@@ -128,6 +128,7 @@ fn kept(events_max: usize) -> log::Limits {
         bytes_max: usize::MAX,
         age_max_millis: 0,
         backlog_bytes_max: u64::MAX,
+        per_topic: None,
     }
 }
 
@@ -186,6 +187,7 @@ impl Rig {
             tag: self.peers.len() as u32 + 1000,
             subscription: self.subscription(&wish),
             after,
+            told: 0,
             head: HEAD.to_vec(),
             until: (until, Until::Age),
         };

@@ -57,6 +57,7 @@ impl World {
             bytes_max: config.hub.history_bytes_max,
             age_max_millis: u64::try_from(config.hub.history_age_max.as_millis()).unwrap(),
             backlog_bytes_max: u64::MAX,
+            per_topic: None,
         };
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);

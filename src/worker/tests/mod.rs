@@ -8,6 +8,7 @@ use super::Load;
 use super::Parts;
 use super::Progress;
 use super::Worker;
+use super::groups::Group;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::Phase;
@@ -24,6 +25,7 @@ use crate::log::Limits;
 use crate::metrics::Counters;
 use crate::metrics::Gauge;
 use crate::metrics::Recorder;
+use crate::session::HUB;
 use crate::session::Site;
 use ground::Fake;
 use ground::Ground;
@@ -52,6 +54,7 @@ impl World {
             bytes_max: hub.history_bytes_max,
             age_max_millis: 0,
             backlog_bytes_max: u64::MAX,
+            per_topic: None,
         };
         let channel = Arc::new(Channel::new(limits, 7, hasher.clone()));
         let phase = Arc::new(PhaseFlag::new());
@@ -133,6 +136,10 @@ impl World {
 
     fn now(&self) -> Moment {
         self.ground.now.get()
+    }
+
+    fn hub(&mut self) -> &Group {
+        self.worker.groups.find_mut(HUB).expect("it has had a client")
     }
 
     fn gauge(&self, gauge: Gauge) -> i64 {
