@@ -31,6 +31,8 @@ pub enum Until {
     Token,
     /// The process drains.
     Drain,
+    /// Its source has said that there is nothing more.
+    Source,
 }
 
 /// Where a client stands.

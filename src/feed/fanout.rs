@@ -12,7 +12,7 @@ use crate::base::map::{Hasher, Map, Set};
 use crate::base::slots::{Handle, Slots};
 use crate::base::sync::Arc;
 use crate::config::LagPolicy;
-use crate::log::{Subscription, Topic};
+use crate::log::{Selector, Subscription, Topic};
 use std::collections::VecDeque;
 
 /// A client's name, with a generation.
@@ -362,6 +362,23 @@ impl Fanout {
     #[must_use]
     pub fn slots(&self) -> u32 {
         u32::try_from(self.clients.high()).unwrap_or(u32::MAX)
+    }
+
+    /// Clients whose topics are all over. Costs a look at every client.
+    pub fn readers_of(&self, is_over: impl Fn(&Topic) -> bool) -> Vec<ClientId> {
+        let over = |selector: &Selector| match selector {
+            Selector::Any => false,
+            Selector::Exact(topic) => is_over(topic),
+        };
+        let feeds = self.directory.feeds.iter();
+        let feeds = feeds.filter(|(_, feed)| feed.key.selectors().iter().all(over));
+        let mut ended = self.hasher.set();
+        ended.extend(feeds.map(|(feed, _)| feed.index()));
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        let clients = self.clients.iter().filter(|(_, client)| ended.contains(&client.feed));
+        clients.map(|(id, _)| id).collect()
     }
 
     /// The client in a slot, if there is one.

@@ -150,6 +150,13 @@ impl Relay {
         }
     }
 
+    /// The endpoint is chosen: the `Set-Cookie` that keeps the client to it, if it needs one.
+    pub fn set_cookie(&mut self, cookie: Option<&str>) {
+        if let Some(opening) = &mut self.opening {
+            opening.set_cookie(cookie);
+        }
+    }
+
     /// Why the exchange is over, once it is.
     #[must_use]
     pub fn end(&self) -> Option<End> {

@@ -56,6 +56,11 @@ impl Opening {
         &self.plan
     }
 
+    /// The cookie that keeps the client to the endpoint of this attempt.
+    pub(super) fn set_cookie(&mut self, cookie: Option<&str>) {
+        self.plan.cookie = cookie.map(Into::into);
+    }
+
     /// Bytes of the body that may still be kept.
     pub(super) fn room(&self) -> usize {
         if self.is_kept { HELD_BYTES_MAX.saturating_sub(self.held.len()) } else { 0 }

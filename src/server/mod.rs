@@ -105,12 +105,15 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
     let host = Host { files_max, cpus: host.cpus.clone() };
     let decision = choice::decide(choice_of(config.io))?;
     log.info("driver", &[("io", &decision.kind.name()), ("reason", &decision.reason)]);
-    let (listeners, addr) = bind(config.listen, budget::workers(&config, &host))?;
+    let workers = budget::workers(&config, &host);
+    let (listeners, addresses) = bind_all(&config, workers)?;
     let admin = config.admin.map(bind_admin).transpose()?;
-    let shared = Shared::new(config, &host, clock)?;
+    let shared = Shared::new(config, &host, clock, &addresses)?;
     let mut threads = Threads::new(Arc::clone(&shared.phase), log.clone());
-    for (index, listener) in listeners.into_iter().enumerate() {
-        threads.start(shared.seed(index, &decision, listener, &host, clock)?)?;
+    for (index, listeners) in listeners.into_iter().enumerate() {
+        let mut seed = shared.seed(index, &decision, listeners, &host, clock)?;
+        seed.workers = workers;
+        threads.start(seed)?;
     }
     let (end, ending) = control::ending();
     let control = Control {
@@ -123,8 +126,8 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
         },
         sample: shared.sample(),
         backends: Arc::clone(&shared.backends),
-        tls: shared.tls.clone(),
-        upstreams: control::no_upstreams(),
+        tls: shared.tls.to_vec(),
+        upstreams: shared.upstreams(clock),
         phase: Arc::clone(&shared.phase),
         wake: threads.wake(),
         clock: Arc::new(clock),
@@ -141,7 +144,9 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
     if let Some(admin) = at_admin {
         log.info(&format!("admin on http://{admin}"), &[]);
     }
-    log.info(&format!("listening on http://{addr}"), &[("workers", &threads.len())]);
+    for address in &addresses {
+        log.info(&format!("listening on http://{address}"), &[("workers", &threads.len())]);
+    }
     let ended = threads.join();
     drop(end);
     threads::join_control(control, &log);
@@ -153,13 +158,18 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
 struct Shared {
     phase: Arc<PhaseFlag>,
     backends: Arc<Backends>,
-    tls: Vec<Option<ClientSettings>>,
+    tls: Arc<[Option<ClientSettings>]>,
     site: Arc<Site>,
     load: Arc<Load>,
 }
 
 impl Shared {
-    fn new(config: Config, host: &Host, clock: SystemClock) -> Result<Self, StartError> {
+    fn new(
+        config: Config,
+        host: &Host,
+        clock: SystemClock,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, StartError> {
         let mut chance = chance()?;
         let hasher = Hasher::new(chance.next());
         let connections = usize::try_from(budget::connections(&config, host));
@@ -182,9 +192,10 @@ impl Shared {
         let phase = Arc::new(PhaseFlag::new());
         let backends = Arc::new(Backends::new(&config.gateway));
         let clock: Arc<dyn Clock + Send + Sync> = Arc::new(clock);
-        let tls = trust::settings(&config.gateway.backends, &clock)?;
+        let tls = trust::settings(&config.gateway.backends, &clock)?.into();
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
-        let site = Arc::new(site.with_upstreams(upstreams));
+        let ports = addresses.iter().map(SocketAddr::port).collect();
+        let site = Arc::new(site.with_upstreams(upstreams).with_ports(ports));
         Ok(Self { phase, backends, tls, site, load: Arc::new(load) })
     }
 
@@ -193,7 +204,7 @@ impl Shared {
         &self,
         index: usize,
         decision: &Decision,
-        listener: Listener,
+        listeners: Vec<Listener>,
         host: &Host,
         clock: SystemClock,
     ) -> Result<WorkerSeed, StartError> {
@@ -202,12 +213,25 @@ impl Shared {
             index,
             cpu: index.checked_rem(cpus.len()).and_then(|i| cpus.get(i)).copied(),
             kind: decision.kind,
-            listener,
+            listeners,
+            workers: 1,
             waker: Waker::new().map_err(|cause| kernel("make an eventfd", cause))?,
             site: Arc::clone(&self.site),
             load: Arc::clone(&self.load),
+            backends: Arc::clone(&self.backends),
+            tls: Arc::clone(&self.tls),
             chance: chance()?,
             clock,
+        })
+    }
+
+    /// The page about the upstream streams.
+    fn upstreams(&self, clock: SystemClock) -> control::Upstreams {
+        let site = Arc::clone(&self.site);
+        Box::new(move || {
+            let taps = site.registry().snapshot(clock.now());
+            let lines: String = taps.iter().map(|tap| format!("{tap}\n")).collect();
+            if lines.is_empty() { "none\n".to_owned() } else { lines }
         })
     }
 
@@ -230,6 +254,29 @@ fn choice_of(io: Io) -> Choice {
         Io::Uring => Choice::Uring,
         Io::Epoll => Choice::Epoll,
     }
+}
+
+/// The listeners of each worker, one for each address of the configuration, and those addresses.
+fn bind_all(
+    config: &Config,
+    workers: usize,
+) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), StartError> {
+    let mut wanted: Vec<SocketAddr> = vec![config.listen];
+    for listener in &config.gateway.listeners {
+        if !wanted.contains(&listener.listen) {
+            wanted.push(listener.listen);
+        }
+    }
+    let mut all: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for address in wanted {
+        let (listeners, real) = bind(address, workers)?;
+        addresses.push(real);
+        for (of_worker, listener) in all.iter_mut().zip(listeners) {
+            of_worker.push(listener);
+        }
+    }
+    Ok((all, addresses))
 }
 
 /// One listener for each worker, all on one address; port 0 becomes the one that the kernel gave.

@@ -11,9 +11,14 @@ use crate::base::phase::Phase;
 use crate::base::phase::PhaseFlag;
 use crate::base::sync::Arc;
 use crate::config::Config;
+use crate::config::gateway::Action;
 use crate::http::Limits;
 use crate::hub;
 use crate::log::Channel;
+use crate::route::Router;
+use crate::route::RuleId;
+use crate::upstream::Family;
+use crate::upstream::Registry;
 
 /// The site that sessions serve.
 #[derive(Debug)]
@@ -25,8 +30,14 @@ pub struct Site {
     phase: Arc<PhaseFlag>,
     verifier: Verifier,
     origins: Origins,
+    /// Of each upstream.
+    upstream_origins: Vec<Origins>,
     limits: Limits,
     page: String,
+    router: Router,
+    /// The port of each of the router's addresses, as it was bound.
+    ports: Vec<u16>,
+    registry: Registry,
 }
 
 impl Site {
@@ -39,8 +50,17 @@ impl Site {
             target_bytes_max: config.limits.target_bytes_max,
             body_bytes_max: config.limits.body_bytes_max,
         };
+        let gateway = &config.gateway;
+        let router = Router::new(gateway, channel.hasher());
+        let registry = Registry::new(Family::all(gateway), channel.hasher().clone());
+        let ports = router.addresses().iter().map(std::net::SocketAddr::port).collect();
+        let origins = gateway.upstreams.iter().map(|u| Origins::new(&u.cors_origins)).collect();
         let hub = Group { channel, terms: Terms::from(&config.hub) };
         Self {
+            upstream_origins: origins,
+            router,
+            ports,
+            registry,
             verifier: Verifier::new(&config.hub),
             origins: Origins::new(&config.hub.cors_origins),
             page: hub::page(hub.terms.gap_kind.as_deref()),
@@ -62,6 +82,47 @@ impl Site {
         let groups = upstreams.iter().zip(channels);
         self.groups.extend(groups.map(|(u, channel)| Group { channel, terms: Terms::from(u) }));
         self
+    }
+
+    /// The same, with the ports that the router's addresses got when they were bound.
+    #[must_use]
+    pub fn with_ports(self, ports: Vec<u16>) -> Self {
+        debug_assert_eq!(ports.len(), self.ports.len(), "a port for each address");
+        Self { ports, ..self }
+    }
+
+    /// Which rule serves a request.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The upstream streams of the process.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Limits of requests, and of the responses of backends.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn port(&self, address: usize) -> u16 {
+        self.ports.get(address).copied().unwrap_or_default()
+    }
+
+    pub(super) fn upstream_origins(&self, upstream: usize) -> &Origins {
+        self.upstream_origins.get(upstream).unwrap_or(&self.origins)
+    }
+
+    /// The page of the event stream that a rule names.
+    pub(super) fn live_page(&self, id: RuleId) -> String {
+        match self.router.rule(id).map(|rule| &rule.action) {
+            Some(Action::Page(stream)) => hub::stream_page(stream, None),
+            _ => self.page.clone(),
+        }
     }
 
     /// The configuration.
@@ -106,10 +167,6 @@ impl Site {
 
     pub(super) fn origins(&self) -> &Origins {
         &self.origins
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     pub(super) fn page(&self) -> &str {

@@ -137,6 +137,10 @@ impl Board {
         self.since.store(now.nanos(), Relaxed);
     }
 
+    pub(super) fn events(&self) -> u64 {
+        self.events.load(Relaxed)
+    }
+
     pub(super) fn phase(&self) -> Phase {
         Phase::of(self.phase.load(Relaxed))
     }

@@ -138,7 +138,6 @@ mod tests {
     fn a_log_without_room_takes_nothing() {
         let log = log();
         let (tap, bell) = (tap_of(&definition(), None, None), crate::upstream::tests::bell());
-        log.hang(std::sync::Arc::clone(&bell));
         let _reader = log.reader(&bell);
         let data = "x".repeat(crate::upstream::tests::BACKLOG);
         let arrival = Arrival { kind: "message", id: Some("7"), data: &data };

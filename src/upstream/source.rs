@@ -174,6 +174,12 @@ impl Source {
         self.until
     }
 
+    /// Whether it has asked for a connection that is not made yet.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        self.state == State::Connecting
+    }
+
     /// Whether the connection must not be read.
     #[must_use]
     pub fn is_paused(&self) -> bool {

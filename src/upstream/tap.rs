@@ -120,6 +120,12 @@ impl Tap {
         self.refusal.store(status, Ordering::Release);
     }
 
+    /// Events taken in so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.board.events()
+    }
+
     /// Subscriptions that read it.
     #[must_use]
     pub fn leases(&self) -> usize {

@@ -229,6 +229,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     Until::Age => CloseReason::AgeLimit,
                     Until::Token => CloseReason::TokenExpired,
                     Until::Drain => CloseReason::Drained,
+                    Until::Source => CloseReason::UpstreamEnded,
                 };
                 self.recorder.add(Counter::Closed(reason), 1);
                 self.recorder.lower(Gauge::Clients, 1);

@@ -18,6 +18,7 @@ use crate::base::time::{Clock, Moment};
 use crate::feed::{ClientId, Tick, Until};
 use crate::io::Driver;
 use crate::metrics::CloseReason;
+use std::io;
 use std::time::Duration;
 
 /// How long after the period a client may still take its last bytes.
@@ -44,10 +45,13 @@ impl Drain {
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// One step of the drain.
-    pub(super) fn drain(&mut self, now: Moment) -> Progress {
+    ///
+    /// # Errors
+    /// The driver is broken.
+    pub(super) fn drain(&mut self, now: Moment) -> io::Result<Progress> {
         let Some(since) = self.drain.since else {
             self.begin_drain(now);
-            return Progress::Running;
+            return Ok(Progress::Running);
         };
         let period = self.site.config().drain.period;
         if self.groups.clients() == 0 {
@@ -55,21 +59,23 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             for handle in idle {
                 self.end_idle(handle, now);
             }
-            if self.connections.is_empty() {
-                return Progress::Done;
+            // Clients of other workers may read what this one's upstreams send.
+            if self.connections.is_empty() && !self.feeds_others() {
+                return Ok(Progress::Done);
             }
         }
         if now >= since.after(period) {
             let over = self.drain.over.unwrap_or(now);
             if self.drain.over.replace(over).is_none() {
                 self.end_all();
+                self.cancel_relays(now)?;
             }
             if now >= over.after(GRACE) {
-                self.close_all();
-                return Progress::Done;
+                self.close_all(now);
+                return Ok(Progress::Done);
             }
         }
-        Progress::Running
+        Ok(Progress::Running)
     }
 
     fn begin_drain(&mut self, now: Moment) {
@@ -82,6 +88,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 group.fanout.end_by(id, end, Until::Drain);
             }
         }
+        self.drain_relays(now);
     }
 
     /// The period is over: whoever is left gets its last words now.
@@ -108,10 +115,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// When a client ends that is here during the drain: drawn from what is left of the period.
     pub(super) fn drain_end(&mut self, now: Moment) -> Option<Tick> {
+        self.drain_moment(now).map(tick)
+    }
+
+    /// The same, as a moment.
+    pub(super) fn drain_moment(&mut self, now: Moment) -> Option<Moment> {
         let since = self.drain.since?;
         let left = since.after(self.site.config().drain.period).since(now);
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        Some(tick(now.after(Duration::from_millis(self.chance.below(left + 1)))))
+        Some(now.after(Duration::from_millis(self.chance.below(left + 1))))
     }
 
     /// The reconnection time of one client of this group, in milliseconds.
@@ -124,13 +136,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Closes everything now.
-    pub(super) fn close_all(&mut self) {
+    pub(super) fn close_all(&mut self, now: Moment) {
         for (number, id) in self.everybody() {
             let removed = self.groups.find_mut(number).and_then(|group| group.fanout.remove(id));
             if let Some((socket, tag)) = removed {
                 self.close_client(socket, tag, CloseReason::DrainDeadline);
             }
         }
-        self.release_all();
+        self.release_all(now);
+        self.release_sources();
     }
 }

@@ -14,6 +14,8 @@
 //! | connection, reading | input | `connections` |
 //! | connection, its answer stuck | room to write | `connections` |
 //! | connection, lingering | input, for 2 s | `connections` |
+//! | connection, its request passed on | input, or hang-up; room while stuck | `connections` |
+//! | connection to a backend or upstream | input; room while stuck | `outbounds` |
 //! | client | hang-up; room to write while blocked | the fan-out of its group |
 //!
 //! Invariants:
@@ -22,11 +24,17 @@
 //! 3. A worker without clients of a group does not read its log and is not woken by it.
 //! 4. Nothing here depends on which driver or clock it runs on.
 
+mod answers;
 mod clients;
 mod connections;
 mod drain;
 mod groups;
 mod load;
+mod mirrors;
+mod outbound;
+mod pool;
+mod relays;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -34,6 +42,7 @@ mod turn;
 
 pub use load::{AddressKey, Load, Refused};
 
+use crate::backend::{Backends, View};
 use crate::base::chance::Chance;
 use crate::base::slots::{Handle, Slots};
 use crate::base::sync::Arc;
@@ -43,16 +52,27 @@ use crate::feed::{Batch, CLIENT_GENERATION_BITS, ClientId, Until};
 use crate::io::{Driver, Ready, Token};
 use crate::log::Bell;
 use crate::metrics::Recorder;
+use crate::metrics::log::{Log, Throttle};
 use crate::session::{GROUPS_MAX, Site};
+use crate::tls::ClientSettings;
+use crate::upstream::{Lease, Notice, Tap};
 use connections::Connection;
 use drain::Drain;
 use groups::Groups;
+use mirrors::Mirror;
+use outbound::Outbound;
+use pool::Pool;
+use relays::Passed;
+use sources::Feeding;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 /// Bytes that one receive takes at most.
 const INPUT_BYTES: usize = 64 * 1024;
+/// The least time between two warnings about upstreams.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
 /// Resolution of the connections' deadlines.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -69,6 +89,35 @@ pub struct Parts {
     pub bell: Arc<Bell>,
     /// For jitter.
     pub chance: Chance,
+    /// Its number among the workers.
+    pub index: usize,
+    /// How many there are.
+    pub workers: usize,
+    /// Where requests are passed on to.
+    pub backends: Arc<Backends>,
+    /// TLS to each of the backends, where there is any.
+    pub tls: Arc<[Option<ClientSettings>]>,
+    /// Where it tells what an operator may want to know of its upstreams.
+    pub log: Log,
+}
+
+impl Parts {
+    /// The parts of a process's only worker, which tells nobody anything.
+    #[must_use]
+    pub fn alone(
+        site: Arc<Site>,
+        load: Arc<Load>,
+        recorder: Recorder,
+        bell: Bell,
+        chance: Chance,
+        clock: Arc<dyn Clock + Send + Sync>,
+    ) -> Self {
+        let backends = Arc::new(Backends::new(&site.config().gateway));
+        let tls: Arc<[_]> = (0..backends.len()).map(|_| None).collect();
+        let (bell, log) = (Arc::new(bell), Log::nowhere(clock));
+        let (index, workers) = (0, 1);
+        Self { site, load, recorder, bell, chance, index, workers, backends, tls, log }
+    }
 }
 
 /// Whether the worker has more to do in this life.
@@ -90,8 +139,30 @@ pub struct Worker<D, C> {
     recorder: Recorder,
     bell: Arc<Bell>,
     chance: Chance,
+    index: usize,
+    workers: usize,
+    /// Leases of the upstream streams that are always on; `None`: not started yet.
+    always: Option<Vec<Lease>>,
+    tls: Arc<[Option<ClientSettings>]>,
+    log: Log,
     connections: Slots<Connection>,
-    wheel: Wheel<Handle>,
+    /// Connections that this worker opened.
+    outbounds: Slots<Outbound>,
+    pool: Pool,
+    view: View,
+    mirrors: Slots<Mirror>,
+    /// Upstream streams that this worker feeds.
+    sources: Slots<Feeding>,
+    /// Upstream streams that a request has opened, until they are sources.
+    opened: RefCell<Vec<Arc<Tap>>>,
+    /// Refusals of each upstream that were acted on.
+    refusals: Box<[u64]>,
+    /// Relays and sources whose backend's names are being looked up.
+    nameless: Vec<Handle>,
+    nameless_sources: Vec<Handle>,
+    /// Warnings about upstreams: a flapping one must not fill the log.
+    throttle: Throttle,
+    wheel: Wheel<Timer>,
     groups: Groups,
     drain: Drain,
     /// The shortages of the process that this worker has answered.
@@ -100,8 +171,10 @@ pub struct Worker<D, C> {
     accept_at: Option<Moment>,
     /// Connections that may have input, first in, first out.
     readable: VecDeque<Handle>,
-    /// Connections whose time may be over.
-    overdue: Vec<Handle>,
+    /// Connections that this worker opened and that may have input, first in, first out.
+    arrived: VecDeque<Handle>,
+    /// What may be due.
+    overdue: Vec<Timer>,
     /// Bytes of answers that the kernel has not taken.
     stuck_bytes: usize,
     /// When the beat's scan last went on.
@@ -121,16 +194,50 @@ struct Scratch {
     /// Whose a stretch of the batch is: a place among the busy groups.
     parts: Vec<(usize, Range<usize>)>,
     due: Vec<(ClientId, Until)>,
+    /// Of backends, on its way to clients.
+    passed: Passed,
+    /// What TLS made of bytes, on their way out and in.
+    sealed: Vec<u8>,
+    plain: Vec<u8>,
+    notices: Vec<Notice>,
+}
+
+/// Whose deadline the wheel reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    Connection(Handle),
+    Source(Handle),
+    Mirror(Handle),
+    /// A connection of the pool.
+    Idle(Handle),
 }
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// A worker that does not accept yet: it starts to when the phase is `Serving`.
     #[must_use]
     pub fn new(driver: D, clock: C, parts: Parts) -> Self {
-        let Parts { site, load, recorder, bell, chance } = parts;
+        let Parts { site, load, recorder, bell, chance, index, workers, backends, tls, log } =
+            parts;
         let now = clock.now();
         let groups = Groups::new(&site);
+        let hasher = site.channel().hasher().clone();
         Self {
+            index,
+            workers,
+            always: None,
+            tls,
+            log,
+            outbounds: Slots::with_generation_bits(GENERATION_BITS),
+            pool: Pool::new(&hasher),
+            view: View::new(backends),
+            mirrors: Slots::with_generation_bits(GENERATION_BITS),
+            sources: Slots::with_generation_bits(GENERATION_BITS),
+            opened: RefCell::default(),
+            refusals: vec![0; site.config().gateway.upstreams.len()].into(),
+            nameless: Vec::new(),
+            nameless_sources: Vec::new(),
+            throttle: Throttle::new(WARN_INTERVAL),
+            arrived: VecDeque::new(),
             driver,
             clock,
             site,
@@ -180,6 +287,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.groups.unsent_bytes() + self.stuck_bytes
     }
 
+    /// Connections that it opened, those of the pool included.
+    #[must_use]
+    pub fn outbounds(&self) -> usize {
+        self.outbounds.len()
+    }
+
     /// Clients that have something to send and room for it: 0 whenever it sleeps.
     #[must_use]
     pub fn ready(&self) -> usize {
@@ -201,6 +314,7 @@ const GENERATION_BITS: u32 = 30;
 /// | bits | 63 | 62 | 61 … 54 | 53 … 32 | 31 … 0 |
 /// |---|---|---|---|---|---|
 /// | connection | 0 | 0 | generation | generation | slot |
+/// | outbound | 0 | 1 | generation | generation | slot |
 /// | client | 1 | 0 | group | generation | slot |
 ///
 /// A token outlives its owner within one turn only, among what the kernel had ready before the
@@ -208,11 +322,14 @@ const GENERATION_BITS: u32 = 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Connection(Handle),
+    /// A connection that this worker opened.
+    Outbound(Handle),
     /// Of the group of this number.
     Client(usize, ClientId),
 }
 
 const CLIENT: u64 = 1 << 63;
+const OUTBOUND: u64 = 1 << 62;
 const GROUP_SHIFT: u32 = 32 + CLIENT_GENERATION_BITS;
 const _: () = assert!(GROUPS_MAX as u64 - 1 <= (CLIENT >> 1 >> GROUP_SHIFT) - 1);
 
@@ -220,6 +337,7 @@ impl Owner {
     fn token(self) -> Token {
         match self {
             Self::Connection(handle) => Token(handle.pack()),
+            Self::Outbound(handle) => Token(OUTBOUND | handle.pack()),
             Self::Client(group, id) => {
                 debug_assert!(group < GROUPS_MAX, "the configuration bounds the groups");
                 Token(CLIENT | (group as u64) << GROUP_SHIFT | id.pack())
@@ -229,7 +347,9 @@ impl Owner {
 
     fn of(token: Token) -> Self {
         if token.0 & CLIENT == 0 {
-            return Self::Connection(Handle::unpack(token.0));
+            let handle = Handle::unpack(token.0 & !OUTBOUND);
+            let is_ours = token.0 & OUTBOUND != 0;
+            return if is_ours { Self::Outbound(handle) } else { Self::Connection(handle) };
         }
         let group = usize::try_from((token.0 & !CLIENT) >> GROUP_SHIFT).unwrap_or(usize::MAX);
         Self::Client(group, Handle::unpack(token.0 & ((1 << GROUP_SHIFT) - 1)))

@@ -3,9 +3,9 @@
 //! Invariants: every client slot is visited about once a second while the worker runs; a sleep
 //! ends in time for the next visit.
 
-use super::Worker;
 use super::clients::{tick, ticks};
 use super::groups::Group;
+use super::{Timer, Worker};
 use crate::base::phase::Phase;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
@@ -62,10 +62,16 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.wheel.expired(now, &mut self.overdue);
         }
         for _ in 0..EXPIRES {
-            let Some(handle) = self.overdue.pop() else { break };
-            self.expire(handle, now)?;
+            match self.overdue.pop() {
+                Some(Timer::Connection(handle)) => self.expire(handle, now)?,
+                Some(Timer::Source(handle)) => self.expire_source(handle, now)?,
+                Some(Timer::Mirror(handle)) => self.end_mirror(handle),
+                Some(Timer::Idle(handle)) => self.expire_idle(handle),
+                None => break,
+            }
         }
         if now.since(self.beat_at) >= STEP {
+            self.end_refused(now);
             self.beat(now);
             self.gauges();
         }
@@ -119,6 +125,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match why {
             Until::Age => sse::encode_comment("the connection's time is over", &mut last),
             Until::Token => sse::encode_comment("the token's time is over", &mut last),
+            Until::Source => sse::encode_comment("the upstream has nothing more", &mut last),
             Until::Drain => sse::encode_ending(self.drain_retry(group), &mut last),
         }
         last
@@ -133,6 +140,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.set(Gauge::Feeds, feeds);
         self.recorder.set(Gauge::Topics, topics);
         self.recorder.set(Gauge::UnsentBytes, self.unsent_bytes() as u64);
+        self.recorder.set(Gauge::BackendIdle, self.pool.len() as u64);
         let left = if self.drain.is_on() { self.groups.clients() as u64 } else { 0 };
         self.recorder.set(Gauge::DrainLeft, left);
     }

@@ -31,14 +31,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.add(Counter::Turns, 1);
         // Before the phase: at the end a connection that was just accepted is closed with the rest.
         for event in ready.drain(..) {
-            self.reap(event, now);
+            self.reap(event, now)?;
         }
         self.scratch.ready = ready;
-        if self.follow_phase(now) == Progress::Done {
+        if self.follow_phase(now)? == Progress::Done {
             return Ok(Progress::Done);
         }
         let reaped = self.lap(Stage::Reap, now);
         self.intake(now)?;
+        self.intake_outbounds(now)?;
         self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
         self.groups.route(&self.site);
@@ -67,10 +68,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     fn is_busy(&mut self) -> bool {
-        !self.readable.is_empty() || self.groups.is_busy() || !self.overdue.is_empty()
+        !self.readable.is_empty()
+            || !self.arrived.is_empty()
+            || self.groups.is_busy()
+            || !self.overdue.is_empty()
     }
 
-    fn reap(&mut self, event: Ready, now: Moment) {
+    fn reap(&mut self, event: Ready, now: Moment) -> io::Result<()> {
         match event {
             Ready::Accepted { socket, peer, listener } => {
                 self.admit(socket, peer, listener, now);
@@ -85,14 +89,22 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.accept_at = Some(now.after(ACCEPT_PAUSE));
                 self.load.report_shortage();
             }
-            Ready::Woken => {}
+            // Names may have been looked up.
+            Ready::Woken => {
+                self.attempt_nameless(now)?;
+                self.connect_nameless(now)?;
+            }
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
                 Owner::Client(group, id) => self.client_event(group, id, writable, hangup),
                 Owner::Connection(handle) => {
-                    self.connection_event(handle, readable || hangup, writable || hangup);
+                    self.connection_event(handle, readable, writable, hangup, now);
+                }
+                Owner::Outbound(handle) => {
+                    self.outbound_event(handle, readable || hangup, writable || hangup, now)?;
                 }
             },
         }
+        Ok(())
     }
 
     /// Makes room when some worker could not accept: the descriptors belong to the process. It was
@@ -105,10 +117,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Starts, pauses and ends with the process.
-    fn follow_phase(&mut self, now: Moment) -> Progress {
+    fn follow_phase(&mut self, now: Moment) -> io::Result<Progress> {
         match self.site.phase() {
             Phase::Starting => {}
             Phase::Serving => {
+                self.start_always_on(now)?;
                 if self.accept_at.is_some_and(|at| at <= now) {
                     self.accept_at = None;
                     self.driver.accept(true);
@@ -116,11 +129,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Phase::Draining => return self.drain(now),
             Phase::Closed => {
-                self.close_all();
-                return Progress::Done;
+                self.close_all(now);
+                return Ok(Progress::Done);
             }
         }
-        Progress::Running
+        Ok(Progress::Running)
     }
 
     pub(super) fn watch(&mut self, socket: Socket, owner: Owner, interest: Interest) {

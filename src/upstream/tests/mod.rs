@@ -105,6 +105,7 @@ pub(super) fn log_of(epoch: u64) -> Channel {
         bytes_max: 1 << 20,
         age_max_millis: 0,
         backlog_bytes_max: BACKLOG as u64,
+        per_topic: Some(crate::log::TopicLimits { events_max: usize::MAX, bytes_max: usize::MAX }),
     };
     Channel::new(limits, epoch, Hasher::new(3))
 }

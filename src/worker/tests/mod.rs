@@ -66,13 +66,9 @@ impl World {
         let load = Arc::new(Load::new(usize::MAX, Some(0), hasher));
         let recorder = Recorder::new();
         let counters = recorder.counters();
-        let parts = Parts {
-            site: Arc::new(site),
-            load: Arc::clone(&load),
-            recorder,
-            bell: Arc::new(bell),
-            chance: Chance::new(1),
-        };
+        let clock = Arc::new(crate::base::time::SystemClock::start());
+        let parts =
+            Parts::alone(Arc::new(site), Arc::clone(&load), recorder, bell, Chance::new(1), clock);
         let worker = Worker::new(Fake::new(&ground), Rc::clone(&ground), parts);
         Self { worker, ground, phase, load, counters, sockets: 3 }
     }
