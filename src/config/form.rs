@@ -51,7 +51,9 @@ forms! {
     NAME = |text| keep(text, is_name(text)),
         "a name of at most 253 letters, digits and `-_./`, starting with a letter or digit",
         "The name of a listener, backend, upstream or route.";
-    HOSTNAME = |text| hostname(text.strip_prefix("*.").unwrap_or(text)).map(|_| text.to_lowercase()),
+    HOSTNAME = |text| {
+        hostname(text.strip_prefix("*.").unwrap_or(text)).map(|_| text.to_ascii_lowercase())
+    },
         "a host name, as \"a.example.com\" or \"*.example.com\", not an address",
         "A host name, or all below one.";
     HOST = hostname,
@@ -147,7 +149,7 @@ fn is_query(text: &str) -> bool {
 }
 
 /// Characters of a path segment, `more`, and whole percent-encodings.
-pub fn is_encoded(text: &str, more: &str) -> bool {
+pub(crate) fn is_encoded(text: &str, more: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         let holds = match byte {
@@ -166,7 +168,7 @@ pub fn is_encoded(text: &str, more: &str) -> bool {
 }
 
 /// RFC 9110 5.6.2.
-pub fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     (1..=256).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
@@ -188,7 +190,7 @@ fn is_visible(c: char) -> bool {
 ///
 /// # Errors
 /// It is too long, too large, or no regular expression.
-pub fn pattern(text: &str) -> Result<regex::Regex, Cause> {
+pub(crate) fn pattern(text: &str) -> Result<regex::Regex, Cause> {
     let refuse = |why: String| Cause::Pattern { why };
     if text.len() > PATTERN_BYTES_MAX {
         return Err(refuse(format!("it is longer than {PATTERN_BYTES_MAX} bytes")));

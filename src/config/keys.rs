@@ -148,7 +148,8 @@ pub static KEYS: &[Key] = &[
         "listen",
         Kind::Address,
         "Where clients and publishers connect: the listener named `default`. Where it serves the \
-         hub, and there is no hub.publisher_key, only a loopback address is allowed. Port 0 takes a free port and says which.",
+         hub, and there is no hub.publisher_key, only a loopback address is allowed. Port 0 takes \
+         a free port and says which.",
         |c| &mut c.listen,
     ),
     key(

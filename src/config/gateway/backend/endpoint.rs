@@ -72,7 +72,7 @@ pub(crate) fn read(draft: &mut backend::Draft, node: &Node<'_>, reader: &mut Rea
         {
             reader.relation(
                 item,
-                "differs in scheme from the first: a backend speaks TLS to all endpoints or to none",
+                "differs in scheme from the first: a backend speaks TLS to all or to none",
                 "make two backends of it",
             );
         }

@@ -91,8 +91,8 @@ pub(crate) static BACKEND: Shape<Draft> = Shape {
         value(
             "balance",
             field::BALANCE,
-            "How an endpoint is chosen. `least-request`: of two drawn at random, the one with fewer \
-             requests under way, so that streams spread. `round-robin`: in turn, by weight.",
+            "How an endpoint is chosen. `least-request`: of two drawn at random, the one with \
+             fewer requests under way, so that streams spread. `round-robin`: in turn, by weight.",
             |d: &mut Draft| &mut d.backend.balance,
         ),
         parts(
@@ -146,7 +146,7 @@ pub(crate) static BACKEND: Shape<Draft> = Shape {
         value(
             "resolve_interval",
             bounds::span(100, bounds::DAY),
-            "How often names are looked up again at the least; a name's TTL may ask for it earlier.",
+            "How often names are looked up again at the least; their TTL may ask for it earlier.",
             |d: &mut Draft| &mut d.backend.resolve_interval,
         ),
     ],

@@ -130,7 +130,7 @@ pub(crate) static PATHS: Shape<Option<PathChange>> = Shape {
         parts(
             "prefix",
             form::PATH_OR_EMPTY.wanted,
-            "What stands in place of the matched prefix. The rule must have one match, of a prefix.",
+            "What takes the place of the matched prefix. The rule has one match, of a prefix.",
             |p, node, reader| *p = reader.text(node, &form::PATH_OR_EMPTY).map(PathChange::Prefix),
             |_, _| None,
         ),

@@ -82,8 +82,8 @@ pub(crate) static PATHS: Shape<Option<PathMatch>> = Shape {
         parts(
             "prefix",
             form::PATH.wanted,
-            "This path and all below it, by whole elements. The longest goes first. A plain text is \
-             a prefix.",
+            "This path and all below it, by whole elements. The longest goes first. A plain text \
+             is a prefix.",
             |path, node, reader| *path = prefix(node, reader),
             |_, _| None,
         ),

@@ -203,7 +203,7 @@ impl Draft {
             [Match { path, method: None, headers, query }]
                 if headers.is_empty() && query.is_empty() =>
             {
-                draft.path = (*path != matches::ROOT).then(|| path.clone());
+                draft.path = Some(path.clone());
             }
             matches => draft.matches = Some(matches.to_vec()),
         }
@@ -237,6 +237,7 @@ impl Draft {
 
     /// The same without what holds anyway.
     pub(crate) fn short(mut self) -> Self {
+        self.path = self.path.filter(|path| *path != matches::ROOT);
         self.heartbeat = self.heartbeat.filter(|heartbeat| !heartbeat.is_zero());
         self.retries = self.retries.filter(|retries| *retries != RETRIES);
         self

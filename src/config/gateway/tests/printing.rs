@@ -44,6 +44,7 @@ fn what_holds_anyway_is_left_out_in_short() {
         "listeners = [\"default\", \"b\"]",
         "timeouts = { request = \"0s\", backend_request = \"0s\", response_head = \"1m\"",
         "retries = 1",
+        "path = \"/\"\n",
     ] {
         assert!(full.contains(line), "{line}\n{full}");
     }

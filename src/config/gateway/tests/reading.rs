@@ -37,7 +37,13 @@ heartbeat = "20s"
 retries = 2
 [[route.rule]]
 path = "/old"
-filters = [{ redirect = { scheme = "https", hostname = "n.example", port = 8443, status = 301, path = { prefix = "/new" } } }]
+[[route.rule.filters]]
+[route.rule.filters.redirect]
+scheme = "https"
+hostname = "n.example"
+port = 8443
+status = 301
+path = { prefix = "/new" }
 [[route.rule]]
 path = { exact = "/robots.txt" }
 respond = { status = 404, content_type = "text/html", body = "no" }
@@ -76,10 +82,17 @@ always_on = true
 
 [[backend]]
 name = "api"
-endpoints = ["https://10.0.0.1:8443", { url = "https://10.0.0.2", weight = 3 }, "unix:/run/api.sock"]
+endpoints = [
+    "https://10.0.0.1:8443",
+    { url = "https://10.0.0.2", weight = 3 },
+    "unix:/run/api.sock",
+]
 balance = "round-robin"
 affinity = { cookie = "tide", max_age = "1h" }
-tls = { server_name = "api.internal", ca_file = "ca.pem", certificate_file = "c.pem", key_file = "k.pem" }
+tls.server_name = "api.internal"
+tls.ca_file = "ca.pem"
+tls.certificate_file = "c.pem"
+tls.key_file = "k.pem"
 health = { path = "/healthz?x=1", statuses = [200, 299], host = "api:80" }
 eject_failures = 0
 idle_connections_max = 0

@@ -53,13 +53,15 @@ fn what_is_near_to_those_is_right() {
          [[listener]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"",
         "[[backend]]\nname = \"a\"\nendpoints = [\"https://a\", \"https://b\"]\n\
          tls = { server_name = \"a\" }",
-        "[[upstream]]\nname = \"a\"\nurl = \"http://a{rest}\"\n[[route]]\npath = \"/a\"\nupstream = \"a\"",
+        "[[upstream]]\nname = \"a\"\nurl = \"http://a{rest}\"\n\
+         [[route]]\npath = \"/a\"\nupstream = \"a\"",
         "[[upstream]]\nname = \"a\"\nurl = \"http://a/{path.1}/{path.x}\"\n\
          [[route]]\npath = { regex = \"/(?<x>.*)\" }\nupstream = \"a\"",
         "[[route]]\nbackends = []",
         "[[route]]\npath = \"/a\"\nfilters = [{ rewrite = { path = { prefix = \"\" } } }]\n\
          backend = \"http://a\"",
-        "[[route]]\nbackend = \"http://a\"\ntimeouts = { request = \"0s\", backend_request = \"2s\" }",
+        "[[route]]\nbackend = \"http://a\"\n\
+         timeouts = { request = \"0s\", backend_request = \"2s\" }",
         "[[route]]\nfilters = [{ redirect = { scheme = \"https\" } }]",
     ] {
         read(text);

@@ -112,9 +112,8 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
     ),
     (
         "",
-        &[
-            "[[backend]]\nname = \"a\"\nendpoints = [\"https://a\"]\ntls = { ca_file = \"empty.pem\" }",
-        ],
+        &["[[backend]]\nname = \"a\"\nendpoints = [\"https://a\"]\n\
+             tls = { ca_file = \"empty.pem\" }"],
         "backend[0].tls.ca_file",
         "BEGIN CERTIFICATE",
     ),
@@ -281,16 +280,17 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
         "",
         &[
             ROUTE_TO,
-            "matches = [{ path = \"/a\" }, { path = \"/b\" }]\nfilters = [{ rewrite = { path = { prefix = \"/b\" } } }]",
+            "matches = [{ path = \"/a\" }, { path = \"/b\" }]\n\
+             filters = [{ rewrite = { path = { prefix = \"/b\" } } }]",
         ],
         "route[0].filters",
         "exactly one match",
     ),
     (
         "",
-        &[
-            "[[route]]\npath = { exact = \"/a\" }\nbackends = [{ name = \"http://a\", filters = [{ rewrite = { path = { prefix = \"/b\" } } }] }]",
-        ],
+        &["[[route]]\npath = { exact = \"/a\" }\n\
+             [[route.backends]]\nname = \"http://a\"\n\
+             filters = [{ rewrite = { path = { prefix = \"/b\" } } }]"],
         "route[0].backends",
         "exactly one match",
     ),
@@ -371,9 +371,8 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
     ),
     (
         FEED,
-        &[
-            "multiplex = true\nchannels_per_client_max = 1\n[[route]]\nupstream = \"feed\"\nchannels = [\"a\", \"b\"]",
-        ],
+        &["multiplex = true\nchannels_per_client_max = 1\n[[route]]\n\
+             upstream = \"feed\"\nchannels = [\"a\", \"b\"]"],
         "route[0].channels",
         "channels_per_client_max, 1",
     ),
@@ -399,7 +398,8 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
         "",
         &[
             UP,
-            "url = \"http://a/{path.x}\"\n[[route]]\nupstream = \"up\"\npath = { regex = \"/(?<y>.*)\" }",
+            "url = \"http://a/{path.x}\"\n[[route]]\nupstream = \"up\"\n\
+             path = { regex = \"/(?<y>.*)\" }",
         ],
         "route[0].upstream",
         "{path.x}",
@@ -408,7 +408,8 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
         "",
         &[
             UP,
-            "url = \"http://a/{path.2}\"\n[[route]]\nupstream = \"up\"\npath = { regex = \"/(.*)\" }",
+            "url = \"http://a/{path.2}\"\n[[route]]\nupstream = \"up\"\n\
+             path = { regex = \"/(.*)\" }",
         ],
         "route[0].upstream",
         "{path.2}",
