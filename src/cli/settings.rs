@@ -30,6 +30,13 @@ pub struct Settings {
     /// Configuration file; without one the defaults hold
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Keys that can be given as arguments.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Overrides {
     /// Address for clients and publishers [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -73,14 +80,16 @@ impl Settings {
             })?,
         };
         let folder = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let config = load(&text, &self.arguments(), &System { folder })
+        let config = load(&text, &self.overrides.arguments(), &System { folder })
             .map_err(|problems| Failure::usage(&problems))?;
-        let host = Tree::host().facts();
-        let warnings = relations::warnings(&config, &host);
-        Ok(Loaded { config, host, warnings })
+        Ok(Loaded::of(config))
     }
+}
 
-    fn arguments(&self) -> Vec<Argument> {
+impl Overrides {
+    /// Them as the loader takes them.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<Argument> {
         let all = [
             ("listen", &self.listen),
             ("admin", &self.admin),
@@ -96,6 +105,14 @@ impl Settings {
 }
 
 impl Loaded {
+    /// A checked configuration on this host.
+    #[must_use]
+    pub fn of(config: Config) -> Self {
+        let host = Tree::host().facts();
+        let warnings = relations::warnings(&config, &host);
+        Self { config, host, warnings }
+    }
+
     /// Prints the warnings for the operator.
     pub fn warn(&self) {
         for warning in &self.warnings {
