@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. No seam: a page ends at `upto`; the client's next page starts there, and the last one ends
-//!    at `routed`, where the client is attached while no event is half routed.
+//!    at `routed`, where the client is attached while no event is half routed. One that is ahead of
+//!    the worker is attached when routing has reached the event that it has seen last.
 //! 2. Clients that resume from about the same place share pages.
 //! 3. What left the history before it was read is announced.
 

@@ -13,7 +13,8 @@ use crate::base::slots::{Handle, Slots};
 use crate::base::sync::Arc;
 use crate::config::LagPolicy;
 use crate::log::{Selector, Subscription, Topic};
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// A client's name, with a generation.
 pub type ClientId = Handle;
@@ -114,8 +115,8 @@ pub struct Fanout {
     pub(super) directory: Directory,
     pub(super) ready: List,
     pub(super) waiting: VecDeque<ClientId>,
-    /// Clients that have seen what this worker has not yet read.
-    pub(super) ahead: Vec<ClientId>,
+    /// Clients that have seen what this worker has not yet read: up to where, and who (packed).
+    pub(super) ahead: BinaryHeap<Reverse<(u64, u64)>>,
     /// Everything up to this sequence number is in the feeds.
     pub(super) routed: u64,
     pub(super) routing: Option<Routing>,
@@ -158,7 +159,7 @@ impl Fanout {
             directory: Directory::new(hasher),
             ready: List::new(),
             waiting: VecDeque::new(),
-            ahead: Vec::new(),
+            ahead: BinaryHeap::new(),
             routed: 0,
             routing: None,
             bury: Vec::new(),
@@ -285,6 +286,8 @@ impl Fanout {
         }
         if self.routing.is_none() && new.after == self.routed {
             self.attach(id.index());
+        } else if new.after > self.routed {
+            self.ahead.push(Reverse((new.after, id.pack())));
         }
         self.list(id.index());
         id
@@ -413,8 +416,9 @@ impl Fanout {
             }
             Place::Nowhere => {
                 if client.stage == Stage::Catching {
-                    if client.extra.as_ref().is_some_and(|extra| extra.after > self.routed) {
-                        self.ahead.push(id);
+                    let after = client.extra.as_ref().map_or(0, |extra| extra.after);
+                    if after > self.routed {
+                        self.ahead.push(Reverse((after, id.pack())));
                     } else {
                         self.waiting.push_back(id);
                     }
@@ -489,6 +493,7 @@ impl Fanout {
 impl Fanout {
     /// Everybody who is queued for a page, stale names included.
     pub(super) fn queued(&self) -> impl Iterator<Item = ClientId> {
-        self.waiting.iter().chain(&self.ahead).copied()
+        let ahead = self.ahead.iter().map(|Reverse((_, id))| Handle::unpack(*id));
+        self.waiting.iter().copied().chain(ahead)
     }
 }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Every stage is bounded in count, so while one event goes to very many clients a new connection
-//! is accepted and a publish is answered in between. Route, catch up and sweep serve the groups that
-//! have clients (the hub, and each upstream definition) in turn.
+//! is accepted and a publish is answered in between. Route, catch up and sweep serve those groups
+//! that have clients (the hub, and each upstream definition) in turn.
 //!
 //! | state | what is watched | who owns the descriptor |
 //! |---|---|---|
@@ -331,7 +331,7 @@ enum Owner {
 const CLIENT: u64 = 1 << 63;
 const OUTBOUND: u64 = 1 << 62;
 const GROUP_SHIFT: u32 = 32 + CLIENT_GENERATION_BITS;
-const _: () = assert!(GROUPS_MAX as u64 - 1 <= (CLIENT >> 1 >> GROUP_SHIFT) - 1);
+const _: () = assert!(GROUPS_MAX as u64 <= CLIENT >> 1 >> GROUP_SHIFT);
 
 impl Owner {
     fn token(self) -> Token {

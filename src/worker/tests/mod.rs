@@ -3,6 +3,7 @@
 mod endings;
 mod fairness;
 mod ground;
+mod groups;
 
 use super::Load;
 use super::Parts;
@@ -17,6 +18,7 @@ use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::base::time::Moment;
 use crate::config::Config;
+use crate::config::gateway::Upstream;
 use crate::io::Ready;
 use crate::io::Socket;
 use crate::log::Bell;
@@ -27,6 +29,7 @@ use crate::metrics::Gauge;
 use crate::metrics::Recorder;
 use crate::session::HUB;
 use crate::session::Site;
+use crate::session::upstream_limits;
 use ground::Fake;
 use ground::Ground;
 use ground::Peer;
@@ -59,7 +62,12 @@ impl World {
         let channel = Arc::new(Channel::new(limits, 7, hasher.clone()));
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
+        let upstream = |upstream: &Upstream| {
+            Arc::new(Channel::new(upstream_limits(upstream, u64::MAX), 8, hasher.clone()))
+        };
+        let upstreams = config.gateway.upstreams.iter().map(upstream).collect();
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let site = site.with_upstreams(upstreams);
         let ground = Ground::new();
         let woken = Arc::clone(&ground.woken);
         let bell = Bell::new(Box::new(move || woken.store(true, Ordering::Relaxed)));
