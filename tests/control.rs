@@ -90,7 +90,13 @@ fn backend(name: &str, port: u16, server_name: Option<&str>) -> Backend {
         unhealthy: 2,
         statuses: (200, 299),
     };
-    let tls = |name: &str| BackendTls { server_name: name.into(), ca_pem: None, client: None };
+    let files = tidegate::config::gateway::TlsFiles::default;
+    let tls = |name: &str| BackendTls {
+        server_name: name.into(),
+        ca_pem: None,
+        client: None,
+        files: files(),
+    };
     Backend {
         name: name.into(),
         endpoints: vec![Endpoint { place: Place::Tcp("localhost".into(), port), weight: 1 }],

@@ -1,8 +1,8 @@
 //! `tidegate fanout URL` and `tidegate proxy URL`: the first minute with an upstream or a backend,
 //! without a file.
 //!
-//! Invariants: what runs is what the printed file would run: the screen shows the configuration that
-//! the server is started with, so the step to `serve --config` is a copy.
+//! Invariants: what runs is what the printed file would run: the screen shows the configuration
+//! that the server is started with, so the step to `serve --config` is a copy.
 
 use crate::cli::answer;
 use crate::cli::failure::Failure;

@@ -52,6 +52,7 @@ mod tests {
             server_name: "backend.test".into(),
             ca_pem: pem.map(str::to_owned),
             client: None,
+            files: crate::config::gateway::TlsFiles::default(),
         };
         Backend {
             name: name.into(),

@@ -13,8 +13,8 @@
 //! Invariants:
 //! 1. What is appended to `out` does not depend on how the input is cut, up to the limit on answers
 //!    to one piece of input.
-//! 2. After [`Next::Close`], [`Next::Subscribe`] and [`Next::Relay`] the session has ended: it is not
-//!    called again. What follows a request that is passed on is made with [`Session::resume`].
+//! 2. After [`Next::Close`], [`Next::Subscribe`] and [`Next::Relay`] the session has ended: it is
+//!    not called again. What follows a request that is passed on is made with [`Session::resume`].
 //! 3. Input behind a subscribe is ignored: an endless answer leaves no place for the next one.
 //! 4. Between requests a session holds no memory beyond its own 100 bytes.
 //! 5. Tokens are read and judged; no byte of one reaches `out`, an error or a log line.

@@ -5,7 +5,7 @@
 //! | has an id of its own | kept, byte for byte |
 //! | has none, or the one of the event before it | made: the position |
 //! | of a family whose channels may be merged | made, always |
-//! | its id cannot be told from ours (`earliest`, a position of this log) | made |
+//! | `earliest`, which asks for everything kept | made |
 //!
 //! Why an inherited id is not kept: two events would have one id, and a client that resumes from it
 //! would lose the second or get it twice (R3, R4).
@@ -79,12 +79,8 @@ impl Sink for Inlet<'_> {
     fn event(&mut self, arrival: &Arrival<'_>) -> Result<(), Full> {
         let multiplex = self.tap.family.definition.multiplex;
         let keeps = |id: &&str| !multiplex && *id != EARLIEST && !id.contains(BREAKS);
-        match self.append(arrival, arrival.id.filter(keeps)) {
-            // A position of this log: the upstream is this gateway, or lies.
-            Err(AppendError::IdReserved) => self.append(arrival, None),
-            result => result,
-        }
-        .map_err(|_| Full)
+        // A log of sources reserves no ids, so nothing else can stand in the way.
+        self.append(arrival, arrival.id.filter(keeps)).map_err(|_| Full)
     }
 }
 
@@ -115,9 +111,8 @@ mod tests {
         let made = |seq| format!("id: {}\ndata: x\ndata: y\n\n", log.id(seq));
         assert_eq!(put(&plain, &log, "message", None), made(2));
         assert_eq!(put(&plain, &log, "message", Some("earliest")), made(3));
-        assert_eq!(put(&plain, &log, "message", Some(&log.id(2))), made(4));
         let merged = Upstream { multiplex: true, ..definition() };
-        assert_eq!(put(&merged, &log, "message", Some("7")), made(5));
+        assert_eq!(put(&merged, &log, "message", Some("7")), made(4));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Copies of requests for other backends: their responses are read and thrown away.
 //!
-//! Invariants: a copy never delays, changes or fails its original, and is never tried twice. It ends
-//! with its response, or at the latest after [`LIFE`]. There are at most [`MIRRORS_MAX`] at a time
-//! on a worker; those above are left out and counted as unavailable.
+//! Invariants: a copy never delays, changes or fails its original, and is never tried twice. It
+//! ends with its response, or at the latest after [`LIFE`]. There are at most [`MIRRORS_MAX`] at a
+//! time on a worker; those above are left out and counted as unavailable.
 
 use super::outbound::User;
 use super::{Timer, Worker};

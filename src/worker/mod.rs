@@ -25,7 +25,10 @@
 //! 4. Nothing here depends on which driver or clock it runs on.
 
 mod answers;
+mod arrivals;
+mod attempts;
 mod clients;
+mod closings;
 mod connections;
 mod drain;
 mod groups;

@@ -7,8 +7,7 @@ use crate::base::phase::Phase;
 use crate::base::slots::Handle;
 use crate::base::sync::atomic::Ordering;
 use crate::config::Config;
-use crate::config::LagPolicy;
-use crate::config::gateway::Initial;
+use crate::config::gateway::Backend;
 use crate::config::gateway::Upstream;
 use crate::log::Draft;
 use crate::log::Grants;
@@ -28,38 +27,13 @@ use std::time::Duration;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
 fn upstream(name: &str) -> Upstream {
-    let second = Duration::from_secs(1);
     Upstream {
-        name: name.to_owned(),
-        backend: 0,
-        host: "localhost".to_owned(),
-        target: Vec::new(),
-        headers: Vec::new(),
         public: true,
-        always_on: false,
-        linger: second,
-        event_bytes_max: 1 << 20,
-        head_timeout: second,
-        idle_timeout: second,
-        backoff_min: second,
-        backoff_max: second,
-        redirects_max: 0,
-        channels_max: 100,
         multiplex: true,
-        channels_per_client_max: 10,
-        prefix_types: false,
-        initial: Initial::None,
         history_events_max: 3,
         history_bytes_max: 1 << 24,
-        history_total_bytes_max: 1 << 28,
-        history_age_max: Duration::ZERO,
         heartbeat: Duration::ZERO,
-        retry: None,
-        age_max: Duration::ZERO,
-        lag_bytes_max: 1 << 20,
-        lag_policy: LagPolicy::Close,
-        gap_event: String::new(),
-        cors_origins: Vec::new(),
+        ..Upstream::named(name)
     }
 }
 
@@ -68,6 +42,7 @@ fn world(upstreams: usize, change: impl FnOnce(&mut Config)) -> World {
     World::new(|config| {
         let names = (0..upstreams).map(|n| upstream(&format!("u{n}")));
         config.gateway.upstreams = names.collect();
+        config.gateway.backends = vec![Backend::named("u")];
         change(config);
     })
 }
