@@ -1,7 +1,7 @@
 //! Attempts of an exchange: an endpoint, a connection to it, and what follows when there is none.
 //!
-//! Invariants: an endpoint that failed is told so, once for each failure, and is tried again for the
-//! same request only if no other is left. Who waits for names is asked again after each wake.
+//! Invariants: an endpoint that failed is told so, once for each failure, and is tried again for
+//! the same request only if no other is left. Who waits for names is asked again after each wake.
 
 use super::Worker;
 use super::outbound::{Ended, User};
