@@ -302,9 +302,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(Some(next))
     }
 
-    /// Takes a connection out, without closing it: it becomes a client.
+    /// Takes a connection out, without closing it: it becomes a client, or is reset.
     pub(super) fn promote(&mut self, handle: Handle) -> Option<(Socket, AddressKey)> {
-        self.connections.remove(handle).map(|connection| (connection.socket, connection.key))
+        let connection = self.connections.remove(handle)?;
+        self.stuck_bytes -= connection.rest.len();
+        Some((connection.socket, connection.key))
     }
 
     /// Closes a connection now.

@@ -175,6 +175,20 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_cut_that_only_a_reset_can_show_gives_back_what_was_stuck() {
+    let mut world = World::toml(ONE);
+    let (client, backend) = world.passing("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
+    world.ground.with(client, |peer| peer.room = 100);
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let broken = format!("{head}3e8\r\n{}no chunk", "z".repeat(1000));
+    world.say(backend, broken.as_bytes());
+    world.settle();
+    assert!(world.ground.with(client, |peer| peer.reset), "its body lasts until the close");
+    assert_eq!(world.ends(RelayEnd::Malformed), 1);
+    world.check_empty();
+}
+
+#[test]
 fn a_response_that_is_cut_is_seen_to_be() {
     for (head, reset) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", false),
