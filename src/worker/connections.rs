@@ -393,8 +393,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Connections between two requests.
     pub(super) fn idle(&self) -> impl Iterator<Item = Handle> {
-        self.connections.iter().filter_map(|(handle, connection)| match &connection.state {
-            State::Reading(s) if s.is_idle() && connection.rest.is_empty() => Some(handle),
+        let holds = |c: &Connection| c.is_stuck() || !c.backlog.is_empty();
+        self.connections.iter().filter_map(move |(handle, connection)| match &connection.state {
+            State::Reading(s) if s.is_idle() && !holds(connection) => Some(handle),
             _ => None,
         })
     }

@@ -175,6 +175,20 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_pipelined_request_is_not_forgotten_behind_an_answer_that_was_stuck() {
+    let mut world = World::toml(ONE);
+    let (client, backend) = world.passing(&(ask("/1") + &ask("/2")));
+    world.heard(backend);
+    world.ground.with(client, |peer| peer.room = 10);
+    world.say(backend, &answer("one"));
+    world.settle();
+    world.ground.with(client, |peer| peer.room = usize::MAX);
+    world.settle();
+    assert!(world.heard(client).ends_with("one"));
+    assert!(world.heard(backend).starts_with("GET /2 "), "nobody has to knock again for it");
+}
+
+#[test]
 fn a_cut_that_only_a_reset_can_show_gives_back_what_was_stuck() {
     let mut world = World::toml(ONE);
     let (client, backend) = world.passing("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
