@@ -143,7 +143,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             Step::On => {
                 self.set_relay_deadline(client);
                 self.await_relay_client(client);
-                Ok(())
+                // What a client said before its tunnel was there.
+                let tunnel = self.passing(client).is_some_and(|passing| passing.relay.is_tunnel());
+                if tunnel { self.feed_later(client, now) } else { Ok(()) }
             }
             Step::Retry => {
                 self.recorder.add(Counter::BackendRetries, 1);

@@ -203,6 +203,25 @@ fn a_cut_that_only_a_reset_can_show_gives_back_what_was_stuck() {
 }
 
 #[test]
+fn a_tunnel_carries_what_came_before_it_was_there() {
+    let mut world = World::toml(ONE);
+    let request = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    let (client, backend) = world.passing(&format!("{request}early"));
+    assert!(world.heard(backend).ends_with("\r\n\r\n"));
+    world.say(backend, b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nserver");
+    world.settle();
+    assert!(world.heard(client).ends_with("\r\n\r\nserver"));
+    assert_eq!(world.heard(backend), "early");
+    world.say(client, b" and late");
+    world.settle();
+    assert_eq!(world.heard(backend), " and late");
+    world.ground.with(client, |peer| peer.ended = true);
+    world.settle();
+    assert_eq!(world.ends(RelayEnd::TunnelDone), 1);
+    world.check_empty();
+}
+
+#[test]
 fn a_response_that_is_cut_is_seen_to_be() {
     for (head, reset) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", false),
