@@ -139,6 +139,26 @@ fn another_server_is_tried() {
 }
 
 #[test]
+fn a_server_that_takes_requests_and_says_nothing_is_told_of_each_failure() {
+    let mut world = World::toml(PROXY);
+    for _ in 0..40 {
+        let (client, mut backend) = world.passing(&ask("/"));
+        while world.places().last().unwrap() == "10.9.0.1" {
+            world.ground.with(backend, |peer| peer.ended = true);
+            world.settle();
+            backend = world.backend();
+        }
+        world.say(backend, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx");
+        world.settle();
+        assert!(world.heard(client).ends_with("x"));
+        world.ground.with(client, |peer| peer.ended = true);
+        world.settle();
+    }
+    let tried = world.places().iter().filter(|place| *place == "10.9.0.1").count();
+    assert_eq!(tried, 5, "after five failures in a row it is left alone");
+}
+
+#[test]
 fn without_any_server_there_is_an_answer() {
     let mut world = World::toml(PROXY);
     world.door("10.9.0.1:80", Door::Shut);
