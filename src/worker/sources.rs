@@ -117,7 +117,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             outbound: None,
             in_flight: None,
             check_at: now.after(IDLE_CHECK),
-            timer: Moment::from_nanos(u64::MAX),
+            timer: now,
         };
         let handle = self.sources.insert(feeding);
         self.recorder.raise(Gauge::Upstreams, 1);
@@ -288,6 +288,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// A source's timer came up.
     pub(super) fn expire_source(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
+        if feeding.timer > now {
+            return Ok(()); // A stale entry: an earlier one has taken its place.
+        }
         feeding.timer = Moment::from_nanos(u64::MAX);
         if feeding.check_at <= now {
             let tap = Arc::clone(feeding.source.tap());

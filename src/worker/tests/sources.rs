@@ -197,6 +197,27 @@ fn a_refusal_ends_the_readers_of_every_worker() {
 }
 
 #[test]
+fn a_stream_comes_back_and_its_timers_do_not_pile_up() {
+    let mut world = World::toml(FEED);
+    let client = world.reader("/up/a");
+    for n in 0..60 {
+        let upstream = world.stream();
+        let asked = world.heard(upstream);
+        assert_eq!(asked.contains(&format!("\r\nLast-Event-ID: {}\r\n", n - 1)), n > 0, "{asked}");
+        world.say(upstream, format!("id: {n}\ndata: {n}\n\n").as_bytes());
+        world.settle();
+        world.ground.with(upstream, |peer| peer.ended = true);
+        world.pass(1500);
+    }
+    let heard = world.heard(client);
+    let want: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    assert_eq!(data(&heard), want);
+    world.stream();
+    let before = world.worker.wheel.len();
+    assert!(before < 10, "{before} timers for one stream");
+}
+
+#[test]
 fn a_connect_that_takes_too_long_is_given_up() {
     let mut world = World::toml(FEED);
     world.door("10.9.0.1:80", Door::Silent);
