@@ -143,6 +143,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let before = tap.events();
         let step = call(&mut feeding.source, &mut outside, &mut inlet);
         self.recorder.add(Counter::UpstreamEvents, tap.events() - before);
+        let opens = |n: &Notice| matches!(n, Notice::Opened | Notice::Recovered { .. });
+        if let Some(flight) = feeding.in_flight.as_ref().filter(|_| notices.iter().any(opens)) {
+            flight.endpoint().succeeded();
+        }
         for notice in notices.drain(..) {
             self.tell(&tap, notice, now);
         }

@@ -218,6 +218,22 @@ fn a_stream_comes_back_and_its_timers_do_not_pile_up() {
 }
 
 #[test]
+fn a_stream_that_opens_clears_its_servers_failures() {
+    let mut world = World::toml(FEED);
+    world.door("10.9.0.1:80", Door::ShutLater);
+    let _client = world.reader("/up/a");
+    world.pass(4000);
+    assert!(world.failures()[0] > 0);
+    world.door("10.9.0.1:80", Door::Open);
+    let before = world.dialled().len();
+    while world.dialled().len() == before {
+        world.pass(500);
+    }
+    world.stream();
+    assert_eq!(world.failures(), [0]);
+}
+
+#[test]
 fn a_connect_that_takes_too_long_is_given_up() {
     let mut world = World::toml(FEED);
     world.door("10.9.0.1:80", Door::Silent);
