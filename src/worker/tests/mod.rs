@@ -1,6 +1,7 @@
 //! One worker, turn by turn, over a driver that the test holds in hand.
 
 mod attempts;
+mod draining;
 mod endings;
 mod fairness;
 mod ground;
