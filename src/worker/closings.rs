@@ -180,6 +180,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     return self.call(client, now, |passing, _, _| passing.relay.cancel());
                 }
                 Some(false) => passing.drain_at = Some(now.after(super::TICK)),
+                // It may still become an event stream.
+                None if !passing.relay.has_begun() => {
+                    passing.drain_at = Some(now.after(super::TICK));
+                }
                 // Any other response has until the period is over.
                 None => passing.drain_at = None,
             }

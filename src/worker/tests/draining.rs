@@ -94,6 +94,24 @@ fn event_streams_end_between_two_events() {
 }
 
 #[test]
+fn a_stream_that_begins_late_ends_between_two_events_too() {
+    let mut world = World::toml(CONFIG);
+    let streams: Vec<(i32, i32)> = (0..8).map(|_| world.passing(&ask("/"))).collect();
+    world.drain();
+    world.pass(8500);
+    for (_, backend) in &streams {
+        world.say(*backend, STREAM);
+        world.say(*backend, b"data: 1\n\n");
+    }
+    world.pass(1000);
+    let over = streams.iter().filter(|(client, _)| world.is_over(*client)).count();
+    assert!(over > 4, "those whose time is over have ended: {over}");
+    streams.iter().for_each(|(client, _)| world.ground.with(*client, |peer| peer.ended = true));
+    world.end();
+    world.check_empty();
+}
+
+#[test]
 fn what_is_left_after_the_period_is_cancelled() {
     let mut world = World::toml(CONFIG);
     let (client, backend) = world.passing(&ask("/"));
