@@ -7,6 +7,7 @@ mod fairness;
 mod ground;
 mod groups;
 mod relays;
+mod sealed;
 mod sources;
 mod stage;
 
