@@ -78,6 +78,7 @@ fn head_leases_nothing_and_options_asks_nothing() {
     assert_eq!((posted.status, posted.field("allow")), (405, Some("GET, HEAD, OPTIONS")));
     for answer in [&options, &posted] {
         assert!(matches!(answer.next, Next::Read));
+        assert_eq!(answer.field("server"), Some("gate"), "filters are for every answer");
     }
     assert_eq!((world.live(0), world.opened().len()), (0, 0));
 }
@@ -126,7 +127,7 @@ fn what_the_upstream_has_refused_is_answered_with_its_status() {
         world.site.registry().refuse(&tap, status, world.now);
         drop(stream);
         let refused = world.path(&path, &[]);
-        assert_eq!(refused.status, status);
+        assert_eq!((refused.status, refused.field("server")), (status, Some("gate")));
         let text = format!("the upstream refused this stream with status {status}\n");
         assert_eq!(refused.body, if status == 204 { String::new() } else { text });
         assert!(matches!(refused.next, Next::Read), "{status}");
