@@ -99,10 +99,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         } else if done.is_ok() && self.outbounds.find(handle).is_some() {
             if more { self.enqueue_outbound(handle) } else { self.await_outbound(handle) }
         }
-        if done.is_ok() && !was_securing && state.is_err() {
-            done = self.end_outbound(handle, Ended::Cut, now);
-        } else if done.is_ok() && state == Ok(tls::TlsState::Ended) {
-            done = self.end_outbound(handle, Ended::Orderly, now);
+        let ended = match &state {
+            Err(_) if !was_securing => Some(Ended::Cut),
+            Ok(tls::TlsState::Ended) => Some(Ended::Orderly),
+            _ => None,
+        };
+        if let (Ok(()), Some(ended)) = (&done, ended) {
+            // What came before the end goes out before what the end adds.
+            done = self.pass(passed, now);
+            done = done.and_then(|()| self.end_outbound(handle, ended, now));
         }
         if plain.capacity() <= 2 * super::INPUT_BYTES {
             self.scratch.plain = plain;

@@ -30,6 +30,8 @@ pub(super) struct Passing {
     pub(super) backend: usize,
     pub(super) outbound: Option<Handle>,
     pub(super) in_flight: Option<InFlight>,
+    /// The connection has carried an exchange before.
+    pub(super) pooled: bool,
     /// Endpoints that were tried before.
     pub(super) tried: Vec<Arc<Endpoint>>,
     /// The request's cookies, for affinity.
@@ -88,6 +90,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             backend,
             outbound: None,
             in_flight: None,
+            pooled: false,
             tried: Vec::new(),
             cookies,
             connect_by: None,
@@ -143,11 +146,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             Step::On => {
                 self.set_relay_deadline(client);
                 self.await_relay_client(client);
-                Ok(())
+                // What a client said before its tunnel was there.
+                let tunnel = self.passing(client).is_some_and(|passing| passing.relay.is_tunnel());
+                if tunnel { self.feed_later(client, now) } else { Ok(()) }
             }
             Step::Retry => {
                 self.recorder.add(Counter::BackendRetries, 1);
-                self.leave_backend(client, true);
+                self.give_up_attempt(client, now);
                 self.attempt(client, now)
             }
             Step::Over(end) => self.end_relay(client, end, now),
