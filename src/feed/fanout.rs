@@ -280,6 +280,7 @@ impl Fanout {
         let id = self.clients.insert(client);
         if let Some(feed) = self.directory.feeds.at_mut(feed) {
             feed.clients += 1;
+            feed.key.join();
         }
         if !new.subscription.foreign().is_empty() {
             self.remember(id.index(), new.subscription);
@@ -316,6 +317,7 @@ impl Fanout {
                 feed.bytes.leave(client.cursor, &mut self.pool);
             }
             feed.clients -= 1;
+            feed.key.leave();
             if feed.clients == 0 {
                 self.bury.push(client.feed);
             }
