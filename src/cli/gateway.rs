@@ -69,7 +69,7 @@ tidegate {version}: {url}
   Look      open http://{listen}/ in a browser
   Receive   curl -N http://{listen}{path}
   State     {admin}
-  Stop      Ctrl-C
+  Stop      Ctrl-C; a second one does not wait for clients to be closed one by one
 ",
         version = env!("CARGO_PKG_VERSION"),
         admin = admin(config, "/upstreams"),
@@ -85,7 +85,7 @@ tidegate {version}: everything passes to {url}
 
   Try       curl -N http://{listen}/
   State     {admin}
-  Stop      Ctrl-C
+  Stop      Ctrl-C; a second one does not wait for what is under way
 ",
         version = env!("CARGO_PKG_VERSION"),
         admin = admin(config, "/backends"),
