@@ -220,8 +220,8 @@ static ROWS: &[Row<Draft>] = &[
     ),
     value(
         "history_events_max",
-        bounds::number(1, 1_000_000_000),
-        "Events kept of a channel.",
+        bounds::number_or_zero(1, 1_000_000_000, "none: who comes back is told of a gap"),
+        "Events kept of a channel, for clients that come back.",
         |d: &mut Draft| &mut d.upstream.history_events_max,
     ),
     value(
