@@ -3,6 +3,7 @@
 mod connection;
 mod cors;
 mod cuts;
+mod fanout;
 mod publish;
 mod subscribe;
 mod tokens;
@@ -13,6 +14,7 @@ use super::Next;
 use super::Session;
 use super::Site;
 use super::Subscribe;
+use super::upstream_limits;
 use crate::auth::testing::sign_text;
 use crate::base::map::Hasher;
 use crate::base::phase::Phase;
@@ -22,6 +24,8 @@ use crate::base::sync::Arc;
 use crate::base::time::Moment;
 use crate::config::Config;
 use crate::config::Hub;
+use crate::config::gateway::Nothing;
+use crate::config::toml::load;
 use crate::log::Channel;
 use crate::log::Limits;
 use crate::metrics::Recorder;
@@ -56,6 +60,15 @@ impl World {
     fn open(change: impl FnOnce(&mut Hub)) -> Self {
         let mut config = Config::default();
         change(&mut config.hub);
+        Self::of(config)
+    }
+
+    /// A gateway with this configuration.
+    fn routed(text: &str) -> Self {
+        Self::of(load(text, &[], &Nothing).unwrap())
+    }
+
+    fn of(config: Config) -> Self {
         let limits = Limits {
             events_max: config.hub.history_events_max,
             bytes_max: config.hub.history_bytes_max,
@@ -65,8 +78,11 @@ impl World {
         };
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
-        let channel = Arc::new(Channel::new(limits, EPOCH, Hasher::new(1)));
-        let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let channel = |limits| Arc::new(Channel::new(limits, EPOCH, Hasher::new(1)));
+        let upstreams = config.gateway.upstreams.iter();
+        let upstreams = upstreams.map(|u| channel(upstream_limits(u, u64::MAX))).collect();
+        let site = Site::new(Arc::new(config), channel(limits), Arc::clone(&phase));
+        let site = site.with_upstreams(upstreams);
         let unix_millis = UNIX_MILLIS;
         let (recorder, opened) = (Recorder::new(), RefCell::default());
         Self { site, phase, recorder, opened, now: Moment::START, unix_millis }
