@@ -89,6 +89,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.drain_relays(now);
+        // What nobody else reads need not be on any more.
+        self.always = Some(Vec::new());
     }
 
     /// The period is over: whoever is left gets its last words now.

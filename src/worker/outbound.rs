@@ -87,9 +87,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         server_name: Option<&str>,
         user: User,
     ) -> Result<Handle, Ended> {
+        if !self.make_room() {
+            self.count_connect(user, ConnectResult::Failed);
+            return Err(Ended::Connect);
+        }
         let tls = match server_name {
             None => None,
-            Some(name) => Some(Box::new(self.tls_client(backend, name)?)),
+            Some(name) => match self.tls_client(backend, name) {
+                Ok(tls) => Some(Box::new(tls)),
+                Err(ended) => {
+                    self.load.close();
+                    return Err(ended);
+                }
+            },
         };
         let outbound = Outbound {
             socket: Socket(-1),
@@ -116,6 +126,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Err(_) => {
                 self.outbounds.remove(handle);
+                self.load.close();
                 self.count_connect(user, ConnectResult::Failed);
                 Err(Ended::Connect)
             }
@@ -314,7 +325,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if outbound.user == User::Pool {
             self.pool.forget(handle, &outbound.endpoint);
         }
+        self.load.close();
         self.driver.close(outbound.socket);
+    }
+
+    /// Counts a connection in; one that idles in the pool goes for it if there are as many as may
+    /// be.
+    fn make_room(&mut self) -> bool {
+        if self.load.open() {
+            return true;
+        }
+        let Some(idle) = self.pool.any() else { return false };
+        self.drop_outbound(idle);
+        self.load.open()
     }
 
     pub(super) fn count_connect(&self, user: User, result: ConnectResult) {

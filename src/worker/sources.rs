@@ -415,7 +415,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.sources.iter().any(|(_, feeding)| feeding.source.tap().leases() > 0)
     }
 
-    /// The worker ends: so do its sources.
+    /// The worker ends: so do its sources, and all connections that it opened.
     pub(super) fn release_sources(&mut self) {
         let all: Vec<Handle> = self.sources.iter().map(|(handle, _)| handle).collect();
         for handle in all {
@@ -423,5 +423,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.sources.remove(handle);
             self.recorder.lower(Gauge::Upstreams, 1);
         }
+        let copies: Vec<Handle> = self.mirrors.iter().map(|(handle, _)| handle).collect();
+        copies.into_iter().for_each(|handle| self.end_mirror(handle));
+        let idle: Vec<Handle> = self.outbounds.iter().map(|(handle, _)| handle).collect();
+        idle.into_iter().for_each(|handle| self.drop_outbound(handle));
     }
 }

@@ -482,6 +482,6 @@ pub enum Variable {
 pub enum Initial {
     /// Nothing.
     None,
-    /// So many of the newest events of each channel.
+    /// So many of the newest events, of all the client's channels together.
     Events(usize),
 }
