@@ -48,9 +48,17 @@ const ID_BYTES_MAX: usize = crate::upstream::ID_BYTES_MAX;
 
 /// The leases of a subscription, given back when nobody reads with it any more.
 #[derive(Debug)]
-struct Leases(#[allow(dead_code, reason = "they are there for their drop")] Vec<Lease>);
+struct Leases(Vec<Lease>);
 
-impl Hold for Leases {}
+impl Hold for Leases {
+    fn join(&self) {
+        self.0.iter().for_each(Lease::join);
+    }
+
+    fn leave(&self) {
+        self.0.iter().for_each(Lease::leave);
+    }
+}
 
 /// What a client saw last, if it says so. An empty field counts as absent, as browsers mean it.
 pub(super) fn last_id(head: &Head) -> Option<String> {

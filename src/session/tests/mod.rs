@@ -1,5 +1,6 @@
 //! A session with bytes in hand: every row of the protocol, and any cut of the input.
 
+mod channels;
 mod connection;
 mod cors;
 mod cuts;
