@@ -12,6 +12,7 @@
 //! 4. When the client has gone, its backend's connection is closed in the same turn (X4).
 
 use super::connections::State;
+use super::outbound::Ended;
 use super::{Owner, Worker};
 use crate::backend::{Endpoint, InFlight};
 use crate::base::slots::Handle;
@@ -53,6 +54,8 @@ pub(super) struct Passed {
     parts: Vec<Part>,
     /// What the relays have for their backends.
     backend: Vec<u8>,
+    /// Connections that ended with what came: told of it once that is out.
+    pub(super) ends: Vec<(Handle, Ended)>,
 }
 
 /// One client's share of it.
