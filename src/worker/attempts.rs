@@ -109,8 +109,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(passing) = self.passing(client) else { return Ok(()) };
         passing.outbound = Some(outbound);
         passing.connect_by = None;
-        self.call(client, now, |passing, at, out| passing.relay.connected(pooled, at, out))?;
-        self.feed_later(client, now)
+        self.call(client, now, |passing, at, out| passing.relay.connected(pooled, at, out))
     }
 
     /// The backend's connection has ended; it is closed already.

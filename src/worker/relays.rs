@@ -145,6 +145,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match step {
             Step::On => {
                 self.set_relay_deadline(client);
+                // A tunnel that has just opened takes what came behind the request.
+                self.feed_later(client, now)?;
                 self.await_relay_client(client);
                 Ok(())
             }
