@@ -108,6 +108,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let pooled = self.outbounds.find(outbound).is_some_and(|outbound| outbound.pooled);
         let Some(passing) = self.passing(client) else { return Ok(()) };
         passing.outbound = Some(outbound);
+        passing.pooled = pooled;
         passing.connect_by = None;
         self.call(client, now, |passing, at, out| passing.relay.connected(pooled, at, out))
     }
@@ -135,12 +136,16 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// Gives up the relay's connection; the endpoint is tried again only if no other is left.
-    pub(super) fn leave_backend(&mut self, client: Handle, failed: bool) {
+    /// Gives up the relay's connection. If it failed, that counts against the endpoint, which is
+    /// tried again only if no other is left.
+    pub(super) fn leave_backend(&mut self, client: Handle, failed: Option<Moment>) {
         let Some(passing) = self.passing(client) else { return };
         let (outbound, flight) = (passing.outbound.take(), passing.in_flight.take());
-        if let (Some(flight), true) = (&flight, failed) {
+        if let (Some(flight), Some(now)) = (&flight, failed) {
             let endpoint = Arc::clone(flight.endpoint());
+            if !passing.pooled {
+                endpoint.failed(now);
+            }
             if !passing.tried.iter().any(|tried| Arc::ptr_eq(tried, &endpoint)) {
                 passing.tried.push(endpoint);
             }

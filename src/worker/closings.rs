@@ -121,7 +121,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             if let Step::Over(end) = passing.relay.client_gone() {
                 self.count_end(end);
             }
-            self.leave_backend(client, false);
+            self.leave_backend(client, None);
         }
         self.release(client, reason);
     }
@@ -187,7 +187,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if passing.connect_by.is_some_and(|by| by <= now) {
             passing.connect_by = None;
             let endpoint = passing.in_flight.as_ref().map(|flight| Arc::clone(flight.endpoint()));
-            self.leave_backend(client, true);
+            self.leave_backend(client, None);
             return match endpoint {
                 Some(endpoint) => self.no_connection(client, &endpoint, Cause::Timeout, now),
                 None => self.call(client, now, |passing, at, out| {

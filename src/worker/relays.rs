@@ -31,6 +31,8 @@ pub(super) struct Passing {
     pub(super) backend: usize,
     pub(super) outbound: Option<Handle>,
     pub(super) in_flight: Option<InFlight>,
+    /// Its connection had carried exchanges before: such a one may end by nobody's fault.
+    pub(super) pooled: bool,
     /// Endpoints that were tried before.
     pub(super) tried: Vec<Arc<Endpoint>>,
     /// The request's cookies, for affinity.
@@ -91,6 +93,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             backend,
             outbound: None,
             in_flight: None,
+            pooled: false,
             tried: Vec::new(),
             cookies,
             connect_by: None,
@@ -152,7 +155,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Step::Retry => {
                 self.recorder.add(Counter::BackendRetries, 1);
-                self.leave_backend(client, true);
+                self.leave_backend(client, Some(now));
                 self.attempt(client, now)
             }
             Step::Over(end) => self.end_relay(client, end, now),
