@@ -33,6 +33,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.read_outbound(handle, &mut passed, now)?;
         }
         self.pass(&mut passed, now)?;
+        // What came before an end has gone out: now the end may follow.
+        for (handle, ended) in std::mem::take(&mut passed.ends) {
+            self.end_outbound(handle, ended, now)?;
+        }
         self.scratch.passed = passed;
         Ok(())
     }
@@ -104,11 +108,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             Ok(tls::TlsState::Ended) => Some(Ended::Orderly),
             _ => None,
         };
-        if let (Ok(()), Some(ended)) = (&done, ended) {
-            // What came before the end goes out before what the end adds.
-            done = self.pass(passed, now);
-            done = done.and_then(|()| self.end_outbound(handle, ended, now));
-        }
+        // Behind what came with it, which waits for the turn's flush.
+        passed.ends.extend(ended.map(|ended| (handle, ended)));
         if plain.capacity() <= 2 * super::INPUT_BYTES {
             self.scratch.plain = plain;
         }

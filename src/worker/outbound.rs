@@ -17,7 +17,7 @@ use crate::backend::{Address, Endpoint};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Outgoing, Remote, Socket};
+use crate::io::{Driver, Interest, Outgoing, Recv, Remote, Socket};
 use crate::metrics::{ConnectResult, Counter};
 use crate::tls;
 use std::io;
@@ -367,13 +367,21 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.await_outbound(handle);
     }
 
-    /// A connection of the pool for a new user, the one that was used last.
+    /// A connection of the pool for a new user, the one that was used last. One that has something
+    /// to read, or has ended, is not used: whatever it says would be taken for the next answer.
     pub(super) fn reuse(&mut self, endpoint: &Arc<Endpoint>, user: User) -> Option<Handle> {
-        let handle = self.pool.take(endpoint)?;
-        let outbound = self.outbounds.find_mut(handle)?;
-        outbound.user = user;
-        self.recorder.add(Counter::BackendReused, 1);
-        Some(handle)
+        loop {
+            let handle = self.pool.take(endpoint)?;
+            let socket = self.outbounds.find(handle)?.socket;
+            let said = self.driver.recv(socket, &mut [0]);
+            let outbound = self.outbounds.find_mut(handle)?;
+            outbound.user = user;
+            if matches!(said, Recv::Empty) {
+                self.recorder.add(Counter::BackendReused, 1);
+                return Some(handle);
+            }
+            self.drop_outbound(handle);
+        }
     }
 
     /// The worker ends: so do all connections that it opened.

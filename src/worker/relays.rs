@@ -12,6 +12,7 @@
 //! 4. When the client has gone, its backend's connection is closed in the same turn (X4).
 
 use super::connections::State;
+use super::outbound::Ended;
 use super::{Owner, Worker};
 use crate::backend::{Endpoint, InFlight};
 use crate::base::slots::Handle;
@@ -55,6 +56,8 @@ pub(super) struct Passed {
     parts: Vec<Part>,
     /// What the relays have for their backends.
     backend: Vec<u8>,
+    /// Connections that ended with what came: told of it once that is out.
+    pub(super) ends: Vec<(Handle, Ended)>,
 }
 
 /// One client's share of it.
@@ -145,10 +148,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match step {
             Step::On => {
                 self.set_relay_deadline(client);
+                // A tunnel that has just opened takes what came behind the request.
+                self.feed_later(client, now)?;
                 self.await_relay_client(client);
-                // What a client said before its tunnel was there.
-                let tunnel = self.passing(client).is_some_and(|passing| passing.relay.is_tunnel());
-                if tunnel { self.feed_later(client, now) } else { Ok(()) }
+                Ok(())
             }
             Step::Retry => {
                 self.recorder.add(Counter::BackendRetries, 1);
