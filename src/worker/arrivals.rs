@@ -7,6 +7,7 @@ use super::Worker;
 use super::outbound::{Ended, Stage, User};
 use super::relays::Passed;
 use crate::base::slots::Handle;
+use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
 use crate::io::{Driver, Recv};
 use crate::metrics::ConnectResult;
@@ -144,7 +145,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let whole = outbound.tls.as_ref().is_none_or(|tls| tls.end().is_ok());
         let ended = match outbound.stage {
             Stage::Securing => Ended::Tls,
-            Stage::Connecting => Ended::Connect,
+            Stage::Connecting => Ended::Connect(0),
             Stage::Open if orderly && whole => Ended::Orderly,
             Stage::Open => Ended::Cut,
         };
@@ -158,14 +159,24 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         ended: Ended,
         now: Moment,
     ) -> io::Result<()> {
-        let Some(user) = self.outbounds.find(handle).map(|outbound| outbound.user) else {
-            return Ok(());
-        };
+        let Some(outbound) = self.outbounds.find(handle) else { return Ok(()) };
+        let (user, backend) = (outbound.user, outbound.backend);
+        let endpoint = Arc::clone(&outbound.endpoint);
+        let fault = outbound.tls.as_ref().and_then(|tls| tls.end().err());
         self.drop_outbound(handle);
-        match ended {
-            Ended::Connect => self.count_connect(user, ConnectResult::Failed),
-            Ended::Tls => self.count_connect(user, ConnectResult::Tls),
-            Ended::Orderly | Ended::Cut => {}
+        match (ended, fault) {
+            (Ended::Connect(errno), _) => {
+                self.count_connect(user, ConnectResult::Failed);
+                let cause = io::Error::from_raw_os_error(errno);
+                self.tell_unreachable(backend, &endpoint, &cause);
+            }
+            (Ended::Tls, fault) => {
+                self.count_connect(user, ConnectResult::Tls);
+                if let Some(fault) = fault {
+                    self.tell_unreachable(backend, &endpoint, &fault);
+                }
+            }
+            (Ended::Full | Ended::Orderly | Ended::Cut, _) => {}
         }
         match user {
             User::Relay(client) => self.relay_backend_ended(client, ended, now),

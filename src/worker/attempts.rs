@@ -63,6 +63,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.await_relay_client(client);
                 Ok(())
             }
+            // A limit of ours is no fault of the endpoint.
+            Err(Ended::Full) => self.call(client, now, |passing, at, out| {
+                passing.relay.attempt_failed(Cause::NoEndpoint, at, out)
+            }),
             Err(_) => self.no_connection(client, &pick.endpoint, Cause::Failed, now),
         }
     }
@@ -124,7 +128,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         passing.outbound = None;
         let endpoint = passing.in_flight.as_ref().map(|flight| Arc::clone(flight.endpoint()));
         match (ended, endpoint) {
-            (Ended::Connect | Ended::Tls, Some(endpoint)) => {
+            (Ended::Connect(_) | Ended::Tls, Some(endpoint)) => {
                 self.no_connection(client, &endpoint, Cause::Failed, now)
             }
             (ended, _) => {

@@ -82,7 +82,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     fn begin_drain(&mut self, now: Moment) {
         self.driver.stop_listening();
         self.accept_at = None;
-        self.drain = Drain { since: Some(now), over: None, crowd: self.load.total() as u64 };
+        self.drain = Drain { since: Some(now), over: None, crowd: self.load.accepted() as u64 };
         for (number, id) in self.everybody() {
             let end = self.drain_end(now);
             if let Some((group, end)) = self.groups.find_mut(number).zip(end) {

@@ -39,6 +39,8 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Load {
     total: AtomicUsize,
+    /// Those of them that workers opened.
+    opened: AtomicUsize,
     total_max: usize,
     rows: Option<[Box<[AtomicU32]>; 2]>,
     address_max: u32,
@@ -58,8 +60,9 @@ impl Load {
         let address_max = address_max.unwrap_or(PUBLIC_ADDRESS_MAX);
         let row = || (0..CELLS).map(|_| AtomicU32::new(0)).collect();
         let rows = (address_max > 0).then(|| [row(), row()]);
-        let (total, shortages) = (AtomicUsize::new(0), AtomicU32::new(0));
-        Self { total, total_max, rows, address_max, only_public, hasher, shortages }
+        let (total, opened) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let shortages = AtomicU32::new(0);
+        Self { total, opened, total_max, rows, address_max, only_public, hasher, shortages }
     }
 
     /// The key of a peer.
@@ -107,6 +110,7 @@ impl Load {
     #[must_use]
     pub fn open(&self) -> bool {
         let full = self.total.fetch_add(1, Ordering::Relaxed) >= self.total_max;
+        self.opened.fetch_add(1, Ordering::Relaxed);
         if full {
             self.close();
         }
@@ -116,6 +120,13 @@ impl Load {
     /// Counts out a connection that a worker opened.
     pub fn close(&self) {
         self.total.fetch_sub(1, Ordering::Relaxed);
+        self.opened.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections that peers opened, now.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.total().saturating_sub(self.opened.load(Ordering::Relaxed))
     }
 
     /// A worker cannot accept. The connections that could make room may be another worker's.

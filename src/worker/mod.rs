@@ -74,7 +74,7 @@ use std::time::Duration;
 
 /// Bytes that one receive takes at most.
 const INPUT_BYTES: usize = 64 * 1024;
-/// The least time between two warnings about upstreams.
+/// The least time between two warnings about upstreams, or about endpoints.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 /// Resolution of the connections' deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -165,6 +165,8 @@ pub struct Worker<D, C> {
     nameless_sources: Vec<Handle>,
     /// Warnings about upstreams: a flapping one must not fill the log.
     throttle: Throttle,
+    /// The same, about endpoints.
+    unreachable: Throttle,
     wheel: Wheel<Timer>,
     groups: Groups,
     drain: Drain,
@@ -240,6 +242,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             nameless: Vec::new(),
             nameless_sources: Vec::new(),
             throttle: Throttle::new(WARN_INTERVAL),
+            unreachable: Throttle::new(WARN_INTERVAL),
             arrived: VecDeque::new(),
             driver,
             clock,

@@ -20,6 +20,7 @@ use crate::base::time::{Clock, Moment};
 use crate::io::{Driver, Interest, Outgoing, Recv, Remote, Socket};
 use crate::metrics::{ConnectResult, Counter};
 use crate::tls;
+use std::fmt::Display;
 use std::io;
 
 /// The errno of a connect that goes on.
@@ -65,8 +66,10 @@ pub(super) enum Stage {
 /// Why a connection did not come about, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// No connection: refused, unreachable, out of descriptors.
-    Connect,
+    /// No connection may be opened: there are as many as may be, here.
+    Full,
+    /// No connection: refused, unreachable, by errno.
+    Connect(i32),
     /// No trust: the handshake failed.
     Tls,
     /// In an orderly way: the end of the stream, after close_notify where there is TLS.
@@ -89,7 +92,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     ) -> Result<Handle, Ended> {
         if !self.make_room() {
             self.count_connect(user, ConnectResult::Failed);
-            return Err(Ended::Connect);
+            return Err(Ended::Full);
         }
         let tls = match server_name {
             None => None,
@@ -124,13 +127,29 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
                 Ok(handle)
             }
-            Err(_) => {
+            Err(errno) => {
                 self.outbounds.remove(handle);
                 self.load.close();
                 self.count_connect(user, ConnectResult::Failed);
-                Err(Ended::Connect)
+                self.tell_unreachable(backend, endpoint, &io::Error::from_raw_os_error(errno));
+                Err(Ended::Connect(errno))
             }
         }
+    }
+
+    /// Tells an operator that an endpoint cannot be used, and why; rarely.
+    pub(super) fn tell_unreachable(
+        &mut self,
+        backend: usize,
+        endpoint: &Endpoint,
+        cause: &dyn Display,
+    ) {
+        let backends = &self.site.config().gateway.backends;
+        let name: &dyn Display = &backends.get(backend).map_or("", |backend| &backend.name);
+        let address: &dyn Display = endpoint.address();
+        let fields = [("backend", name), ("endpoint", address), ("cause", cause)];
+        let now = self.clock.now();
+        self.log.warn_rarely(&mut self.unreachable, now, "backend_unreachable", &fields);
     }
 
     fn tls_client(&self, backend: usize, name: &str) -> Result<tls::Client, Ended> {
@@ -169,7 +188,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.watch(socket, Owner::Outbound(handle), Interest::Write);
                 return Ok(());
             }
-            Err(_) => return self.end_outbound(handle, Ended::Connect, now),
+            Err(errno) => return self.end_outbound(handle, Ended::Connect(errno), now),
         }
         if outbound.tls.is_none() {
             return self.opened(handle, now);

@@ -11,7 +11,7 @@
 
 use super::outbound::{Ended, User};
 use super::{Timer, Worker};
-use crate::backend::{InFlight, PickError};
+use crate::backend::{Endpoint, InFlight, PickError};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
@@ -39,10 +39,26 @@ pub(super) struct Feeding {
     source: Source,
     outbound: Option<Handle>,
     in_flight: Option<InFlight>,
+    /// Endpoints that were tried in vain for this attempt, and why the last one was.
+    tried: Vec<Arc<Endpoint>>,
+    vain: Cause,
     /// When its tap is looked at again.
     check_at: Moment,
     /// The earliest entry that the wheel holds for it; later ones are stale.
     timer: Moment,
+}
+
+impl Feeding {
+    fn has_tried(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+    }
+
+    /// No connection to this endpoint came about.
+    fn in_vain(&mut self, endpoint: &Arc<Endpoint>, ended: Ended, now: Moment) {
+        endpoint.failed(now);
+        self.tried.push(Arc::clone(endpoint));
+        self.vain = if ended == Ended::Tls { Cause::Tls } else { Cause::Connect };
+    }
 }
 
 /// The cause in metrics.
@@ -116,6 +132,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             source: Source::new(tap, now),
             outbound: None,
             in_flight: None,
+            tried: Vec::new(),
+            vain: Cause::Connect,
             check_at: now.after(IDLE_CHECK),
             timer: now,
         };
@@ -176,37 +194,40 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(())
     }
 
-    /// Makes a connection for a source.
+    /// Makes a connection for a source: to one endpoint after the other, until one has it.
     fn connect_source(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
-        let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
-        let backend = feeding.source.tap().family().definition.backend;
-        let picked = self.view.pick(backend, now, &mut self.chance, None, &[]);
-        let cause = match picked {
-            Ok(pick) => {
-                let name = pick.server_name.as_deref();
-                let made = self.open_outbound(backend, &pick.endpoint, name, User::Source(handle));
-                let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
-                match made {
-                    Ok(outbound) => {
-                        feeding.outbound = Some(outbound);
-                        feeding.in_flight = Some(pick.in_flight);
-                        return Ok(());
-                    }
-                    Err(Ended::Tls) => Cause::Tls,
-                    Err(_) => {
-                        pick.endpoint.failed(now);
-                        Cause::Connect
-                    }
+        let cause = loop {
+            let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
+            let backend = feeding.source.tap().family().definition.backend;
+            let picked = self.view.pick(backend, now, &mut self.chance, None, &feeding.tried);
+            let pick = match picked {
+                Ok(pick) if feeding.has_tried(&pick.endpoint) => break feeding.vain,
+                Ok(pick) => pick,
+                // The wake that follows the look-up finds it, or its time does.
+                Err(PickError::Pending { .. }) => {
+                    self.nameless_sources.push(handle);
+                    return Ok(());
                 }
+                Err(PickError::Unresolved { .. }) => break Cause::Resolve,
+                Err(_) => break Cause::NoEndpoint,
+            };
+            let name = pick.server_name.as_deref();
+            let made = self.open_outbound(backend, &pick.endpoint, name, User::Source(handle));
+            let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
+            match made {
+                Ok(outbound) => {
+                    feeding.outbound = Some(outbound);
+                    feeding.in_flight = Some(pick.in_flight);
+                    return Ok(());
+                }
+                // A limit of ours is no fault of the endpoint.
+                Err(Ended::Full) => break Cause::NoEndpoint,
+                Err(ended) => feeding.in_vain(&pick.endpoint, ended, now),
             }
-            // The wake that follows the look-up finds it, or its time does.
-            Err(PickError::Pending { .. }) => {
-                self.nameless_sources.push(handle);
-                return Ok(());
-            }
-            Err(PickError::Unresolved { .. }) => Cause::Resolve,
-            Err(_) => Cause::NoEndpoint,
         };
+        if let Some(feeding) = self.sources.find_mut(handle) {
+            feeding.tried.clear();
+        }
         self.call_source(handle, now, |source, outside, _| source.failed(cause, outside))
     }
 
@@ -231,6 +252,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     ) -> io::Result<()> {
         let mut request = Vec::new();
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
+        feeding.tried.clear();
         let step = feeding.source.connected(now, &mut request);
         self.send_outbound(outbound, &request, now)?;
         self.follow_source(handle, step, now)
@@ -269,15 +291,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
         feeding.outbound = None;
         let flight = feeding.in_flight.take();
-        if let (Ended::Connect | Ended::Tls, Some(flight)) = (ended, &flight) {
-            flight.endpoint().failed(now);
-        }
-        self.call_source(handle, now, |source, outside, _| match ended {
-            Ended::Connect => source.failed(Cause::Connect, outside),
-            Ended::Tls => source.failed(Cause::Tls, outside),
-            Ended::Orderly => source.ended(true, outside),
-            Ended::Cut => source.ended(false, outside),
-        })
+        let orderly = match (ended, flight) {
+            (Ended::Connect(_) | Ended::Full | Ended::Tls, Some(flight)) => {
+                feeding.in_vain(flight.endpoint(), ended, now);
+                return self.connect_source(handle, now);
+            }
+            (ended, _) => ended == Ended::Orderly,
+        };
+        self.call_source(handle, now, |source, outside, _| source.ended(orderly, outside))
     }
 
     /// Closes the connection of a source.

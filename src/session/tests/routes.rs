@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::gateway::Action;
+use crate::config::toml;
 use crate::metrics::CloseReason;
 use crate::metrics::Counter;
 use crate::metrics::RequestKind;
