@@ -384,6 +384,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
+    /// The worker ends: so do all connections that it opened.
+    pub(super) fn release_outbounds(&mut self) {
+        self.release_sources();
+        let mirrors: Vec<Handle> = self.mirrors.iter().map(|(handle, _)| handle).collect();
+        mirrors.into_iter().for_each(|mirror| self.end_mirror(mirror));
+        let left: Vec<Handle> = self.outbounds.iter().map(|(handle, _)| handle).collect();
+        left.into_iter().for_each(|outbound| self.drop_outbound(outbound));
+    }
+
     /// A connection of the pool has been idle for its time.
     pub(super) fn expire_idle(&mut self, handle: Handle) {
         // One that was used again meanwhile gets another entry when it comes back.

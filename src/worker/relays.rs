@@ -31,7 +31,7 @@ pub(super) struct Passing {
     pub(super) backend: usize,
     pub(super) outbound: Option<Handle>,
     pub(super) in_flight: Option<InFlight>,
-    /// Its connection had carried exchanges before: such a one may end by nobody's fault.
+    /// The connection has carried an exchange before.
     pub(super) pooled: bool,
     /// Endpoints that were tried before.
     pub(super) tried: Vec<Arc<Endpoint>>,
@@ -155,7 +155,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Step::Retry => {
                 self.recorder.add(Counter::BackendRetries, 1);
-                self.leave_backend(client, Some(now));
+                self.give_up_attempt(client, now);
                 self.attempt(client, now)
             }
             Step::Over(end) => self.end_relay(client, end, now),
