@@ -40,6 +40,7 @@ mod multiplex;
 mod outcomes;
 mod pool;
 mod proxy;
+mod redirects;
 mod requests;
 mod restart;
 mod resume;

@@ -13,6 +13,7 @@ crate::on_both_drivers!(
     resuming_while_events_flow_has_no_seam,
     a_client_that_lags_is_closed_and_resumes,
     a_client_that_lags_skips_behind_a_gap,
+    a_client_that_lags_gets_the_newest_of_each_channel,
     age_ends_a_connection_and_nothing_is_lost,
 );
 
@@ -160,6 +161,43 @@ fn a_client_that_lags_skips_behind_a_gap(io: Io) {
         }
     }
     assert!(gaps > 0, "no gap event");
+}
+
+fn a_client_that_lags_gets_the_newest_of_each_channel(io: Io) {
+    let tapes = [Tape::new(), Tape::new()];
+    let players = tapes.clone();
+    let origin = Origin::start(move |call| {
+        let second = usize::from(call.asked.path() == "/e/b");
+        std::sync::Arc::clone(&players[second]).play(call)
+    });
+    let more = format!("{LAG}lag_policy = \"latest\"\nmultiplex = true");
+    let server = share(io, &origin, "/e/{channel}", &more);
+    let target = "/s?channel=a&channel=b";
+    let peer = Peer::connect_from(server.address, None, Some(4096)).unwrap();
+    let mut slow = Stream::try_at(peer, target, "").unwrap_or_else(|r| panic!("{r:?}"));
+    let mut reader = Stream::at(&server, target, "");
+    let mut count = 0;
+    while server.metric("tidegate_lag_actions_total", "policy=\"latest\"") < 0.5 {
+        assert!(count < 12_000, "nobody lagged");
+        for _ in 0..50 {
+            tapes[count % 2].push(body(count));
+            assert_eq!(number(&reader.data()), count, "who reads is not held up");
+            count += 1;
+        }
+    }
+    let mut seen = Vec::new();
+    while !(seen.contains(&(count - 1)) && seen.contains(&(count - 2))) {
+        let event = slow.event();
+        if event.kind.as_deref() != Some("lost") {
+            seen.push(number(&event.data));
+        }
+    }
+    assert!(seen.len() < count, "some were left out");
+    for channel in 0..2 {
+        assert!(seen.iter().filter(|n| *n % 2 == channel).is_sorted(), "each in its order");
+    }
+    tapes[1].push(body(count + 1));
+    assert_eq!(number(&slow.data()), count + 1, "and live from there");
 }
 
 fn age_ends_a_connection_and_nothing_is_lost(io: Io) {
