@@ -13,9 +13,15 @@
     reason = "support of tests: it may panic, wait, and read the clock; not every test uses all"
 )]
 
+pub mod authority;
+pub mod body;
+pub mod call;
+pub mod origin;
 pub mod peer;
 pub mod server;
+pub mod socket;
 pub mod stream;
+pub mod tape;
 pub mod token;
 
 use std::sync::OnceLock;

@@ -15,6 +15,8 @@ pub struct Response {
     pub status: u16,
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Fields behind a chunked body.
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Response {
@@ -36,20 +38,23 @@ impl Response {
         let mut parts = status_line.splitn(3, ' ');
         let version = parts.next().unwrap().to_owned();
         let status = parts.next().expect("a status").parse().expect("a number");
-        let fields = lines
-            .map(|line| {
-                let (name, value) = line.split_once(':').expect("a colon in each field");
-                assert_eq!(name.trim(), name);
-                (name.to_owned(), value.trim().to_owned())
-            })
-            .collect();
-        Self { version, status, fields, body: Vec::new() }
+        let fields = lines.map(field).collect();
+        Self { version, status, fields, body: Vec::new(), trailers: Vec::new() }
     }
+}
+
+/// A field's name and value.
+pub(super) fn field(line: &str) -> (String, String) {
+    let (name, value) = line.split_once(':').expect("a colon in each field");
+    assert_eq!(name.trim(), name);
+    (name.to_owned(), value.trim().to_owned())
 }
 
 pub struct Peer {
     socket: TcpStream,
     held: Vec<u8>,
+    /// Whether the connection ended with a reset.
+    pub was_reset: bool,
 }
 
 impl Peer {
@@ -79,7 +84,7 @@ impl Peer {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket, held: Vec::new() }
+        Self { socket, held: Vec::new(), was_reset: false }
     }
 
     pub fn socket(&self) -> &TcpStream {
@@ -118,6 +123,7 @@ impl Peer {
                 true
             }
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                self.was_reset = true;
                 false
             }
             // Another test's signal: whoever calls asks again.
@@ -171,18 +177,8 @@ impl Peer {
 
     /// The body of an answer whose head was read.
     pub fn body(&mut self, response: &mut Response) {
-        if matches!(response.status, 100..=199 | 204 | 304) {
-            return;
-        }
-        let Some(length) = response.field("content-length").map(|l| l.parse::<usize>().unwrap())
-        else {
-            response.body = self.rest();
-            return;
-        };
-        while self.held.len() < length {
-            assert!(self.fill(), "closed inside a body: {:?}", self.shown());
-        }
-        response.body = self.held.drain(..length).collect();
+        let whole = self.try_body(response);
+        assert!(whole, "closed inside a body: {:?}", self.shown());
     }
 
     /// All until the end of the connection.

@@ -22,6 +22,7 @@ pub struct Server {
     child: Child,
     config: PathBuf,
     lines: Arc<Mutex<Vec<String>>>,
+    printed: Arc<Mutex<Vec<String>>>,
     pub address: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -53,17 +54,26 @@ impl Server {
             }
         };
         command.args(["serve", "--io", io.name(), "--config"]).arg(&config);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null());
+        Self::spawn(command, config)
+    }
+
+    /// The server of a command that makes its own configuration, as `fanout URL`.
+    pub fn of_command(io: Io, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(arguments).args(["--io", io.name(), "--workers", "2"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.stdout(Stdio::piped());
+        Self::spawn(command, PathBuf::new())
+    }
+
+    fn spawn(mut command: Command, config: PathBuf) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server's binary starts");
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&lines));
-        std::thread::spawn(move || {
-            for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
-            }
-        });
+        let lines = collect(child.stderr.take());
+        let printed = collect(child.stdout.take());
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, config, lines, address: nowhere, admin: nowhere };
+        let mut server = Self { child, config, lines, printed, address: nowhere, admin: nowhere };
         server.address = server.url("listening on http://", false);
         server.admin = server.url("http://", true);
         server
@@ -82,6 +92,20 @@ impl Server {
                 (line.contains("admin") == admin).then_some(address)
             })
         })
+    }
+
+    /// The addresses of all listeners for clients, in the order of the log.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        let lines = self.lines.lock().unwrap();
+        let ours = lines.iter().filter(|line| !line.contains("admin"));
+        let words = ours.flat_map(|line| line.split_whitespace());
+        let urls = words.filter_map(|word| word.strip_prefix("http://")?.parse().ok());
+        urls.collect()
+    }
+
+    /// What it printed before it served.
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap().join("\n")
     }
 
     pub fn log(&self) -> String {
@@ -178,6 +202,20 @@ impl Server {
     pub fn publish(&self, form: &[(&str, &str)]) -> String {
         Publisher::open(self).publish(form)
     }
+}
+
+/// The lines of a pipe, as they come.
+fn collect(pipe: Option<impl std::io::Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    if let Some(pipe) = pipe {
+        std::thread::spawn(move || {
+            for line in std::io::BufReader::new(pipe).lines().map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+    }
+    lines
 }
 
 impl Drop for Server {

@@ -53,9 +53,21 @@ impl Stream {
     }
 
     /// A stream, or the answer that refuses it.
-    pub fn try_over(mut peer: Peer, query: &str, fields: &str) -> Result<Self, Response> {
+    pub fn try_over(peer: Peer, query: &str, fields: &str) -> Result<Self, Response> {
+        Self::try_at(peer, &format!("{HUB}?{query}"), fields)
+    }
+
+    /// The stream at any target.
+    #[track_caller]
+    pub fn at(server: &Server, target: &str, fields: &str) -> Self {
+        let stream = Self::try_at(Peer::connect(server.address), target, fields);
+        stream.unwrap_or_else(|r| panic!("refused: {r:?}"))
+    }
+
+    /// The same, or the answer that refuses it.
+    pub fn try_at(mut peer: Peer, target: &str, fields: &str) -> Result<Self, Response> {
         let accept = "Accept: text/event-stream\r\n";
-        peer.send(format!("GET {HUB}?{query} HTTP/1.1\r\nHost: h\r\n{accept}{fields}\r\n"));
+        peer.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{accept}{fields}\r\n"));
         let response = peer.head();
         if response.status == 200 {
             return Ok(Self::resumed(peer, response));
