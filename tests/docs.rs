@@ -41,6 +41,14 @@ fn keys_are_documented() {
     let missing: Vec<_> =
         markdown().lines().filter(|row| !page.contains(*row)).map(str::to_owned).collect();
     assert!(missing.is_empty(), "paste `tidegate check --keys` into OPERATIONS.md: {missing:#?}");
+    let (_, tables) = page.split_once("## All keys").unwrap();
+    let rows = markdown();
+    let stale: Vec<_> =
+        tables.lines().filter(|row| row.starts_with("| ") && !rows.contains(*row)).collect();
+    assert!(stale.is_empty(), "no such keys, remove from OPERATIONS.md: {stale:#?}");
+    for table in tidegate::config::gateway::TABLES {
+        assert!(tables.contains(&format!("### `[[{table}]]`")), "{table}");
+    }
 }
 
 /// The configurations that pages show are valid, on whatever host the test runs.
@@ -55,7 +63,8 @@ fn configurations_are_valid() {
     let block = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let shown = dir.join("readme.toml");
     fs::write(&shown, block.replace("/etc/tidegate", dir.to_str().unwrap())).unwrap();
-    for file in [shown.as_path(), Path::new("examples/tidegate.toml")] {
+    let examples = ["examples/tidegate.toml", "examples/gateway.toml"].map(Path::new);
+    for file in examples.into_iter().chain([shown.as_path()]) {
         let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["check", "--config"])
             .arg(file)

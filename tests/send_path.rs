@@ -67,6 +67,7 @@ impl World {
             bytes_max: 1 << 20,
             age_max_millis: 0,
             backlog_bytes_max: 1 << 20,
+            per_topic: None,
         };
         let channel = Channel::new(limits, 7, hasher.clone());
         let limits = FanoutLimits {
@@ -93,6 +94,7 @@ impl World {
             tag: 0,
             subscription: Subscription::new(selectors, Grants::default()),
             after: self.channel.tail(),
+            told: 0,
             head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
             until: (NEVER, Until::Age),
         };
@@ -116,6 +118,7 @@ impl World {
     /// Sends everything, as a socket that takes all would.
     fn sweep(&mut self) {
         while self.fanout.ready() > 0 {
+            self.batch.clear();
             self.fanout.gather(256, 4 << 20, &mut self.batch);
             for (index, len) in &self.batch {
                 let (socket, bytes) = self.fanout.range(*index);

@@ -80,7 +80,9 @@ impl Buffers {
         let at = usize::from(self.tail & (BUFFERS - 1));
         let start = usize::from(id) * BUFFER;
         // SAFETY: `at` is below the number of entries.
-        let entry = unsafe { &mut *self.ring.add(at) };
+        let entry = unsafe { self.ring.add(at) };
+        // SAFETY: the memory is never freed, and no other reference to it exists now.
+        let entry = unsafe { &mut *entry };
         entry.set_addr(self.bytes[start..].as_ptr() as u64);
         entry.set_len(BUFFER as u32);
         entry.set_bid(id);

@@ -110,10 +110,10 @@ impl Worker {
             bytes_max: 1 << 20,
             age_max_millis: 0,
             backlog_bytes_max: 1 << 30,
+            per_topic: None,
         };
         let channel = Channel::new(limits, 1, hasher.clone());
         let bell = Arc::new(Bell::new(Box::new(|| {})));
-        channel.hang(Arc::clone(&bell));
         let (reader, tail) = channel.reader(&bell);
         let limits = FanoutLimits {
             lag_bytes_max: 1 << 20,
@@ -132,6 +132,7 @@ impl Worker {
                 tag: socket,
                 subscription: Subscription::new(selectors, Grants::default()),
                 after: tail,
+                told: 0,
                 head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
                 until: (NEVER, Until::Age),
             };
@@ -153,6 +154,7 @@ impl Worker {
     /// Every ready client is sent everything; the kernel takes all of it.
     fn sweep(&mut self) {
         while self.fanout.ready() > 0 {
+            self.batch.clear();
             self.fanout.gather(BATCH, usize::MAX, &mut self.batch);
             for (index, _) in &self.batch {
                 black_box(self.fanout.range(*index));

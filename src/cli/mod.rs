@@ -10,6 +10,7 @@ pub mod bench;
 pub mod check;
 mod client;
 pub mod failure;
+pub mod gateway;
 pub mod host;
 pub mod publish;
 pub mod serve;
@@ -22,7 +23,7 @@ use clap::Subcommand;
 use failure::Failure;
 use std::process::ExitCode;
 
-/// A hub for Server-Sent Events: publish once, deliver to everyone.
+/// A gateway and hub for Server-Sent Events: one stream in, any number of readers out.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
@@ -40,6 +41,10 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Validate a configuration; print what is in effect and the memory budget
     Check(check::Args),
+    /// Serve one upstream event stream to any number of clients; print the configuration for it
+    Fanout(gateway::Args),
+    /// Pass every request to a backend, streaming; print the configuration for it
+    Proxy(gateway::Args),
     /// Publish one event to a hub and print its id
     Publish(publish::PublishArgs),
     /// Run the server
@@ -69,6 +74,8 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Bench(args)) => bench::run(&args).map_err(|e| Failure::runtime(&*e)),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Fanout(args)) => gateway::fanout(&args),
+        Some(Command::Proxy(args)) => gateway::proxy(&args),
         Some(Command::Publish(args)) => publish::run(&args),
         Some(Command::Subscribe(args)) => subscribe::run(&args),
         Some(Command::Tune(args)) => tune::run(&args),

@@ -11,6 +11,7 @@ use crate::cli::settings::Loaded;
 use crate::cli::settings::Settings;
 use crate::config::Config;
 use crate::config::budget::Budget;
+use crate::config::relations;
 use crate::server;
 use std::process::ExitCode;
 
@@ -39,10 +40,16 @@ pub fn alone() -> Result<ExitCode, Failure> {
     start(loaded)
 }
 
-fn start(loaded: Loaded) -> Result<ExitCode, Failure> {
+/// Runs the server with a checked configuration.
+///
+/// # Errors
+/// The server cannot start.
+pub fn start(loaded: Loaded) -> Result<ExitCode, Failure> {
     loaded.warn();
     eprintln!("memory for {}", Budget::new(&loaded.config, &loaded.host).summary());
-    if loaded.config.hub.publisher_key.is_none() {
+    let hub = (0..loaded.config.gateway.listeners.len())
+        .any(|listener| relations::serves_hub(&loaded.config, listener));
+    if hub && loaded.config.hub.publisher_key.is_none() {
         eprintln!(
             "no hub.publisher_key: publishes need no token, and only this machine reaches {}",
             loaded.config.listen

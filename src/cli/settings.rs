@@ -18,7 +18,10 @@ use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// Longest configuration or key file.
+/// Longest configuration: a hundred thousand routes have room.
+const CONFIG_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest file that a key names.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the configuration is, and what overrides it.
@@ -27,6 +30,13 @@ pub struct Settings {
     /// Configuration file; without one the defaults hold
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Keys that can be given as arguments.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Overrides {
     /// Address for clients and publishers [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -63,21 +73,23 @@ impl Settings {
     pub fn load(&self) -> Result<Loaded, Failure> {
         let text = match &self.config {
             None => String::new(),
-            Some(path) => read(path).map_err(|error| {
+            Some(path) => read(path, CONFIG_BYTES_MAX).map_err(|error| {
                 Failure::usage(&error)
                     .during(format!("cannot read the configuration file {}", path.display()))
                     .remedy("give a readable TOML file; `tidegate check` prints one to start from")
             })?,
         };
         let folder = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let config = load(&text, &self.arguments(), &System { folder })
+        let config = load(&text, &self.overrides.arguments(), &System { folder })
             .map_err(|problems| Failure::usage(&problems))?;
-        let host = Tree::host().facts();
-        let warnings = relations::warnings(&config, &host);
-        Ok(Loaded { config, host, warnings })
+        Ok(Loaded::of(config))
     }
+}
 
-    fn arguments(&self) -> Vec<Argument> {
+impl Overrides {
+    /// Them as the loader takes them.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<Argument> {
         let all = [
             ("listen", &self.listen),
             ("admin", &self.admin),
@@ -93,6 +105,14 @@ impl Settings {
 }
 
 impl Loaded {
+    /// A checked configuration on this host.
+    #[must_use]
+    pub fn of(config: Config) -> Self {
+        let host = Tree::host().facts();
+        let warnings = relations::warnings(&config, &host);
+        Self { config, host, warnings }
+    }
+
     /// Prints the warnings for the operator.
     pub fn warn(&self) {
         for warning in &self.warnings {
@@ -108,7 +128,7 @@ struct System<'a> {
 
 impl Outside for System<'_> {
     fn file(&self, path: &str) -> io::Result<String> {
-        read(&self.folder.join(path))
+        read(&self.folder.join(path), FILE_BYTES_MAX)
     }
 
     #[allow(clippy::disallowed_methods, reason = "the command line reads the environment, once")]
@@ -117,11 +137,11 @@ impl Outside for System<'_> {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path, max: u64) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
-        return Err(io::Error::other("the file is longer than 1 MiB"));
+    let read = File::open(path)?.take(max + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > max {
+        return Err(io::Error::other(format!("the file is longer than {} MiB", max >> 20)));
     }
     Ok(text)
 }

@@ -8,6 +8,12 @@
 //! Invariants: each limit that holds memory has a line here.
 
 use crate::config::Config;
+use crate::config::gateway::Action;
+use crate::config::gateway::Backend;
+use crate::config::gateway::Gateway;
+use crate::config::gateway::Part;
+use crate::config::gateway::Rule;
+use crate::config::gateway::Upstream;
 use crate::config::relations::Host;
 use crate::config::units::round_size;
 use std::fmt;
@@ -40,6 +46,9 @@ pub const CATCH_UP_BYTES: u64 = 8 << 20;
 
 /// Wire bytes that the slowest worker may be behind before publishes are refused for a while.
 pub const BACKLOG_BYTES: u64 = 64 << 20;
+
+/// What a relayed exchange holds past its sockets: 64 KiB each way.
+pub const RELAY_BYTES: u64 = 128 * 1024;
 
 /// Index of one kept event: position, age, topics, id.
 pub const EVENT_INDEX_BYTES: u64 = 128;
@@ -105,6 +114,55 @@ fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
+/// What routes, upstreams and backends hold besides the hub; nothing where there are none.
+fn gateway(config: &Config, clients: u64, workers: u64) -> Vec<Line> {
+    let line = |name, count, each_bytes, idle, why| Line { name, count, each_bytes, idle, why };
+    let Gateway { backends, upstreams, routes, .. } = &config.gateway;
+    let mut lines = Vec::new();
+    // Keys differ, so each stands for all upstreams together.
+    let sum = |of: fn(&Upstream, u64) -> u64| {
+        upstreams.iter().fold(0u64, |sum, one| sum.saturating_add(of(one, channels(one, clients))))
+    };
+    if !upstreams.is_empty() {
+        // [[upstream]] history_total_bytes_max of each.
+        let history = sum(|one, _| wide(one.history_total_bytes_max));
+        lines.push(line("upstreams", 1, history, true, "events kept of all [[upstream]]"));
+        // [[upstream]] history_events_max of each channel.
+        let index = sum(|one, channels| channels.saturating_mul(wide(one.history_events_max)));
+        let why = "position, age and id of each";
+        lines.push(line("upstream index", index, EVENT_INDEX_BYTES, false, why));
+        // [[upstream]] event_bytes_max of each channel.
+        let events = sum(|one, channels| channels.saturating_mul(wide(one.event_bytes_max)));
+        lines.push(line("upstream events", 1, events, false, "of one event, each channel"));
+    }
+    let proxied = |rule: &Rule| matches!(rule.action, Action::Proxy(_));
+    if routes.iter().flat_map(|route| &route.rules).any(proxied) {
+        // limits.connections_max bounds it: a stream has a client.
+        let why = "both ways, of stalled streams";
+        lines.push(line("relays", clients, RELAY_BYTES, false, why));
+    }
+    // [[backend]] idle_connections_max, to each endpoint from each worker.
+    let kept =
+        |one: &Backend| wide(one.endpoints.len()).saturating_mul(wide(one.idle_connections_max));
+    let kept = backends.iter().fold(0u64, |sum, one| sum.saturating_add(kept(one)));
+    if kept > 0 {
+        let each = CLIENT_BYTES + SOCKET_BYTES;
+        let why = "kept for the next request";
+        lines.push(line("idle backends", kept.saturating_mul(workers), each, true, why));
+    }
+    lines
+}
+
+/// Channels of an upstream: one where no request makes a difference, else what its key allows and
+/// clients can ask for.
+fn channels(upstream: &Upstream, clients: u64) -> u64 {
+    let variable = |part: &Part| matches!(part, Part::Variable(_));
+    let one =
+        upstream.public && upstream.headers.is_empty() && !upstream.target.iter().any(variable);
+    let each = if upstream.multiplex { wide(upstream.channels_per_client_max) } else { 1 };
+    if one { 1 } else { wide(upstream.channels_max).min(clients.saturating_mul(each)) }
+}
+
 impl Budget {
     /// The budget of a configuration on a host.
     #[must_use]
@@ -113,7 +171,8 @@ impl Budget {
         let workers = wide(workers(config, host));
         let line = |name, count, each_bytes, idle, why| Line { name, count, each_bytes, idle, why };
         let hub = &config.hub;
-        let lines = vec![
+        let logs = 1 + wide(config.gateway.upstreams.len());
+        let mut lines = vec![
             // Code and tables do not depend on the number of clients.
             line("process", 1, PROCESS_BYTES, true, "code, allocator, control thread"),
             // limits.connections_max bounds it; a client without a topic of its own has no more.
@@ -134,8 +193,8 @@ impl Budget {
                 true,
                 "position, age, id and topics of each",
             ),
-            // One log, shared: what left the history stays until the slowest worker has read it.
-            line("backlog", 1, BACKLOG_BYTES, false, "events not yet read by a worker"),
+            // A log is shared: what left the history stays until the slowest worker has read it.
+            line("backlog", logs, BACKLOG_BYTES, false, "events not yet read by a worker"),
             // limits.unsent_bytes_max: feeds whose clients lag.
             line(
                 "feeds",
@@ -165,6 +224,7 @@ impl Budget {
             // TCP_NOTSENT_LOWAT keeps this from the kernel's 3.9 MB.
             line("send buffers", clients, STALLED_BYTES, false, "kernel, for clients that stall"),
         ];
+        lines.extend(gateway(config, clients, workers));
         Self { clients, workers, body_bytes: wide(config.limits.body_bytes_max), lines }
     }
 
@@ -249,6 +309,46 @@ mod tests {
             assert!(budget.most_bytes() > base.most_bytes(), "change {index}");
         }
         assert!(base.idle_bytes() < base.most_bytes());
+    }
+
+    fn gateway() -> Config {
+        let mut config = Config::default();
+        let mut upstream = Upstream::named("a");
+        upstream.target = vec![Part::Text("/a".into())];
+        config.gateway.upstreams = vec![upstream];
+        let text = "[[route]]\nbackend = \"http://127.0.0.1:1\"\n";
+        let proxy = crate::config::toml::load(text, &[], &crate::config::gateway::Nothing);
+        let proxy = proxy.unwrap().gateway;
+        config.gateway = Gateway { upstreams: config.gateway.upstreams, ..proxy };
+        config
+    }
+
+    #[test]
+    fn upstreams_and_backends_have_their_lines() {
+        let base = Budget::new(&gateway(), &host());
+        let names = |budget: &Budget| budget.lines.iter().map(|line| line.name).collect::<Vec<_>>();
+        for name in ["upstreams", "upstream index", "upstream events", "relays", "idle backends"] {
+            assert!(names(&base).contains(&name), "{name}");
+            assert!(!names(&Budget::new(&Config::default(), &host())).contains(&name), "{name}");
+        }
+        let changes: [fn(&mut Config); 5] = [
+            |c| c.gateway.upstreams[0].history_total_bytes_max += 1 << 20,
+            |c| c.gateway.upstreams[0].history_events_max += 1000,
+            |c| c.gateway.upstreams[0].event_bytes_max += 1 << 10,
+            |c| c.gateway.upstreams[0].channels_max += 1,
+            |c| c.gateway.backends[0].idle_connections_max += 1,
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut config = gateway();
+            change(&mut config);
+            let budget = Budget::new(&config, &host());
+            assert!(budget.most_bytes() > base.most_bytes(), "change {index}");
+        }
+        let mut config = gateway();
+        config.gateway.upstreams[0].public = true;
+        let one = Budget::new(&config, &host());
+        assert!(one.most_bytes() < base.most_bytes(), "everyone shares one channel");
+        assert!(one.to_string().lines().all(|line| line.len() <= 100), "{one}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Invariants: no secret's text appears in a problem; problems come in the order of the lines.
 
+use crate::config::gateway::manual;
 use crate::config::keys;
 use std::fmt;
 use thiserror::Error;
@@ -63,10 +64,32 @@ pub enum Cause {
         /// The other key.
         other: &'static str,
     },
-    /// A file or variable that holds a secret cannot be read.
-    #[error("the key cannot be read: {why}")]
+    /// A file or variable that the key names cannot be read.
+    #[error("cannot be read: {why}")]
     Unreadable {
         /// Why not.
+        why: String,
+    },
+    /// A key that must be there is not.
+    #[error("is missing: it must be {wanted}")]
+    Missing {
+        /// What the key takes.
+        wanted: String,
+    },
+    /// No such thing is defined.
+    #[error("no {kind} has this name; there is {known}")]
+    Unresolved {
+        /// What it should be the name of: `backend`.
+        kind: &'static str,
+        /// The names that there are, in words.
+        known: String,
+        /// The nearest of them, if one is near.
+        nearest: Option<String>,
+    },
+    /// The text is no regular expression, or too large a one.
+    #[error("is no usable regular expression: {why}")]
+    Pattern {
+        /// What the compiler says.
         why: String,
     },
     /// A secret is too short to resist guessing (RFC 7518 3.2).
@@ -102,13 +125,22 @@ impl Problem {
             Cause::UnknownKey { nearest: None } => {
                 "remove it; `tidegate check --keys` lists all keys".into()
             }
-            Cause::Form { .. } | Cause::Range { .. } => match keys::default(key) {
-                Some(default) => format!("give such a value, or remove it for {default}"),
-                None => "give such a value, or remove it".into(),
-            },
+            Cause::Form { .. } | Cause::Range { .. } => {
+                match keys::default(key).or_else(|| manual::default(key)) {
+                    Some(default) => format!("give such a value, or remove it for {default}"),
+                    None => "give such a value, or remove it".into(),
+                }
+            }
             Cause::Doubled { other } => format!("keep either {key} or {other}"),
             Cause::Unreadable { .. } => {
-                "see that it exists and may be read, or give the key in another way".into()
+                "see that it exists, that it may be read, and that it holds what the key says"
+                    .into()
+            }
+            Cause::Missing { .. } => format!("add {}", key.rsplit('.').next().unwrap_or(key)),
+            Cause::Unresolved { nearest: Some(nearest), .. } => format!("did you mean {nearest}?"),
+            Cause::Unresolved { kind, .. } => format!("define it as a [[{kind}]], or take another"),
+            Cause::Pattern { .. } => {
+                "correct it (syntax: https://docs.rs/regex; there is no look-around)".into()
             }
             Cause::WeakKey { .. } => {
                 "use a random key, as `head -c 32 /dev/urandom | base64` makes it".into()

@@ -66,6 +66,18 @@ impl Field for u32 {
     }
 }
 
+impl Field for u16 {
+    fn value(&self) -> Value {
+        Value::Number(u64::from(*self))
+    }
+
+    fn put(&mut self, value: Value) -> Option<()> {
+        let Value::Number(number) = value else { return None };
+        *self = number.try_into().ok()?;
+        Some(())
+    }
+}
+
 /// A count of things; sizes have a key of kind `Size` and come as such.
 impl Field for usize {
     fn value(&self) -> Value {
@@ -217,26 +229,14 @@ impl Blank for SocketAddr {
     }
 }
 
-impl Blank for u32 {
-    fn blank() -> Self {
-        0
-    }
+macro_rules! blank {
+    ($($type:ty),*) => {
+        $(impl Blank for $type {
+            fn blank() -> Self {
+                Self::default()
+            }
+        })*
+    };
 }
 
-impl Blank for usize {
-    fn blank() -> Self {
-        0
-    }
-}
-
-impl Blank for u64 {
-    fn blank() -> Self {
-        0
-    }
-}
-
-impl Blank for Vec<usize> {
-    fn blank() -> Self {
-        Self::new()
-    }
-}
+blank!(bool, u16, u32, u64, usize, String, Duration, Vec<usize>);

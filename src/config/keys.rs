@@ -147,8 +147,9 @@ pub static KEYS: &[Key] = &[
     key(
         "listen",
         Kind::Address,
-        "Where clients and publishers connect. Without hub.publisher_key only a loopback address \
-         is allowed. Port 0 takes a free port and says which.",
+        "Where clients and publishers connect: the listener named `default`. Where it serves the \
+         hub, and there is no hub.publisher_key, only a loopback address is allowed. Port 0 takes \
+         a free port and says which.",
         |c| &mut c.listen,
     ),
     key(
@@ -180,7 +181,9 @@ pub static KEYS: &[Key] = &[
     key(
         "limits.connections_max",
         number(1, 100_000_000),
-        "Connections in total. Past it a new one is closed at once.",
+        "Connections in total, of clients and to backends and upstreams together: a proxied stream \
+         takes two, a shared one its client's and a part of its channel's. Past it a new client is \
+         closed at once.",
         |c| &mut c.limits.connections_max,
     )
     .or("auto", "what the limit of open files allows, less a reserve"),

@@ -7,8 +7,10 @@
 pub mod budget;
 pub mod error;
 pub mod field;
+pub mod form;
 pub mod gateway;
 pub mod keys;
+pub mod lines;
 pub mod near;
 pub mod relations;
 pub mod show;
@@ -23,7 +25,7 @@ use std::time::Duration;
 /// What the server runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where clients and publishers connect.
+    /// Where clients and publishers connect; also the first of `gateway.listeners`.
     pub listen: SocketAddr,
     /// Admin listener (metrics, health); `None` switches it off.
     pub admin: Option<SocketAddr>,
@@ -37,7 +39,7 @@ pub struct Config {
     pub hub: Hub,
     /// How the process ends.
     pub drain: Drain,
-    /// Listeners besides `listen`, routes, backends and upstreams.
+    /// Listeners, routes, backends and upstreams.
     pub gateway: gateway::Gateway,
 }
 
@@ -148,15 +150,16 @@ pub struct Drain {
 
 impl Default for Config {
     fn default() -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen,
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9090))),
             workers: Workers { count: None, cpus: None },
             io: Io::Auto,
             limits: Limits::default(),
             hub: Hub::default(),
             drain: Drain { period: Duration::from_secs(300), reconnects_per_second: 1000 },
-            gateway: gateway::Gateway::default(),
+            gateway: gateway::Gateway::at(listen),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariants: bounded work (names longer than any key are not compared); a suggestion is given
 //! only if it is near, or is the same name in another section.
 
+use crate::config::gateway::TABLES;
 use crate::config::keys::KEYS;
 
 /// Longest name that is compared.
@@ -16,17 +17,26 @@ pub fn key(name: &str) -> Option<&'static str> {
     }
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let moved = KEYS.iter().find(|key| last(key.name) == last(name));
-    let nearest = KEYS
-        .iter()
-        .map(|key| {
-            // A wrong section counts as one step more than a slip in the name itself.
-            let inside = distance(&last(name), &last(key.name)) + 1;
-            (distance(name, key.name).min(inside), key.name)
-        })
-        .min()
-        .filter(|(steps, _)| *steps <= (name.len() / 4).max(2))
-        .map(|(_, name)| name);
-    moved.map(|key| key.name).or(nearest)
+    let keys = KEYS.iter().map(|key| {
+        // A wrong section counts as one step more than a slip in the name itself.
+        let inside = distance(&last(name), &last(key.name)) + 1;
+        (distance(name, key.name).min(inside), key.name)
+    });
+    let tables = TABLES.iter().map(|table| (distance(name, table), *table));
+    moved.map(|key| key.name).or(near(name, keys.chain(tables)))
+}
+
+/// The one of these names that is nearest to `name`, if one is near enough to suggest.
+pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    near(name, names.map(|other| (distance(name, other), other)))
+}
+
+fn near<'n>(name: &str, names: impl Iterator<Item = (usize, &'n str)>) -> Option<&'n str> {
+    let nearest = names.min().filter(|(steps, _)| *steps <= (name.len() / 4).max(2));
+    nearest.map(|(_, name)| name)
 }
 
 /// Levenshtein distance in bytes.
@@ -61,7 +71,10 @@ mod tests {
         assert_eq!(key("lisen"), Some("listen"));
         assert_eq!(key("worker"), Some("workers"));
         assert_eq!(key("limit.connection_max"), Some("limits.connections_max"));
+        assert_eq!(key("backends"), Some("backend"));
         assert_eq!(key("tls.certificate"), None);
+        assert_eq!(nearest("aip", ["web", "api"].into_iter()), Some("api"));
+        assert_eq!(nearest("stranger", ["web", "api"].into_iter()), None);
         assert_eq!(key(&"x".repeat(1000)), None);
     }
 

@@ -10,6 +10,8 @@ use crate::config::error::Cause;
 use crate::config::error::Place;
 use crate::config::error::Problem;
 use crate::config::error::Warning;
+use crate::config::gateway;
+use crate::config::gateway::listener;
 use crate::config::units;
 
 /// The key of the reference hub's examples, known to everyone.
@@ -27,71 +29,136 @@ pub struct Host {
 /// Adds a problem for each relation that does not hold.
 pub fn check(config: &Config, problems: &mut Vec<Problem>) {
     // A wrong value stands at its default in `config`, so relations say nothing true about it.
-    // A prefix, because a secret has several keys: `hub.publisher_key_file` is one.
-    let wrong: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
-    let right = |key: &str| !wrong.iter().any(|wrong| wrong.starts_with(key));
-    let mut relation = |holds: bool, keys: [&str; 2], value: String, bound: &str, remedy: &str| {
-        let [key, other] = keys;
-        if !holds && right(key) && right(other) {
-            problems.push(Problem {
-                key: key.to_owned(),
-                value,
-                place: Place::Default,
-                cause: Cause::Relation { bound: bound.to_owned(), remedy: remedy.to_owned() },
-            });
-        }
-    };
-    let size = |bytes: usize| units::show_size(u64::try_from(bytes).unwrap_or(u64::MAX));
-    let (limits, hub) = (&config.limits, &config.hub);
-    relation(
-        config.listen.ip().is_loopback() || hub.publisher_key.is_some(),
-        ["listen", "hub.publisher_key"],
-        config.listen.to_string(),
-        "must be a loopback address while there is no hub.publisher_key: nothing would tell \
-         publishers from others",
-        "set hub.publisher_key (or hub.publisher_key_file), or listen on 127.0.0.1 or [::1]",
-    );
-    relation(
-        hub.anonymous || hub.subscriber_key.is_some(),
-        ["hub.anonymous", "hub.subscriber_key"],
-        hub.anonymous.to_string(),
-        "must be true while there is no hub.subscriber_key: nobody could subscribe",
-        "set hub.subscriber_key, or remove hub.anonymous",
-    );
-    relation(
-        config.admin.is_none_or(|admin| admin.port() == 0 || !overlap(admin, config.listen)),
-        ["admin", "listen"],
-        config.admin.map(|admin| admin.to_string()).unwrap_or_default(),
-        "must differ from listen",
-        "give admin another port, or set it to \"off\"",
-    );
-    relation(
-        limits.target_bytes_max <= limits.head_bytes_max,
-        ["limits.target_bytes_max", "limits.head_bytes_max"],
-        size(limits.target_bytes_max),
-        "must not exceed limits.head_bytes_max, since the target is a part of the head",
-        "lower it, or raise limits.head_bytes_max",
-    );
-    relation(
-        limits.body_bytes_max <= hub.lag_bytes_max,
-        ["limits.body_bytes_max", "hub.lag_bytes_max"],
-        size(limits.body_bytes_max),
-        "must not exceed hub.lag_bytes_max: one event would put every client past its lag",
-        "lower it, or raise hub.lag_bytes_max",
-    );
-    relation(
-        hub.lag_bytes_max <= limits.unsent_bytes_max,
-        ["hub.lag_bytes_max", "limits.unsent_bytes_max"],
-        size(hub.lag_bytes_max),
-        "must not exceed limits.unsent_bytes_max, which all lagging clients of a worker share",
-        "lower it, or raise limits.unsent_bytes_max",
-    );
+    let wrong = problems.iter().map(|problem| problem.key.clone()).collect();
+    let mut relations = Relations { wrong, problems };
+    relations.limits(config);
+    relations.listeners(config);
+    relations.upstreams(config);
 }
 
-/// Whether two listeners would want the same port of the same address.
-fn overlap(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
-    let same = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && same
+struct Relations<'p> {
+    wrong: Vec<String>,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Relations<'_> {
+    /// Whether a key is right by itself. A secret has several: `hub.publisher_key_file` is one.
+    fn is_right(&self, key: &str) -> bool {
+        let same = |wrong: &str| {
+            wrong.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        !self.wrong.iter().any(|wrong| same(wrong))
+    }
+
+    fn relation(&mut self, holds: bool, keys: [&str; 2], value: String, texts: [&str; 2]) {
+        let [key, other] = keys;
+        let [bound, remedy] = texts.map(str::to_owned);
+        if !holds && self.is_right(key) && self.is_right(other) {
+            let (key, cause) = (key.to_owned(), Cause::Relation { bound, remedy });
+            self.problems.push(Problem { key, value, place: Place::Default, cause });
+        }
+    }
+
+    fn limits(&mut self, config: &Config) {
+        let (limits, hub) = (&config.limits, &config.hub);
+        self.relation(
+            hub.anonymous || hub.subscriber_key.is_some(),
+            ["hub.anonymous", "hub.subscriber_key"],
+            hub.anonymous.to_string(),
+            [
+                "must be true while there is no hub.subscriber_key: nobody could subscribe",
+                "set hub.subscriber_key, or remove hub.anonymous",
+            ],
+        );
+        self.relation(
+            limits.target_bytes_max <= limits.head_bytes_max,
+            ["limits.target_bytes_max", "limits.head_bytes_max"],
+            size(limits.target_bytes_max),
+            [
+                "must not exceed limits.head_bytes_max, since the target is a part of the head",
+                "lower it, or raise limits.head_bytes_max",
+            ],
+        );
+        self.relation(
+            limits.body_bytes_max <= hub.lag_bytes_max,
+            ["limits.body_bytes_max", "hub.lag_bytes_max"],
+            size(limits.body_bytes_max),
+            [
+                "must not exceed hub.lag_bytes_max: one event would put every client past its lag",
+                "lower it, or raise hub.lag_bytes_max",
+            ],
+        );
+        self.relation(
+            hub.lag_bytes_max <= limits.unsent_bytes_max,
+            ["hub.lag_bytes_max", "limits.unsent_bytes_max"],
+            size(hub.lag_bytes_max),
+            SHARED,
+        );
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        for (index, listener) in config.gateway.listeners.iter().enumerate() {
+            // The first is the key `listen`.
+            let key = match index.checked_sub(1) {
+                None => "listen".to_owned(),
+                Some(index) => format!("listener[{index}].listen"),
+            };
+            // Routes that are wrong may be those to the hub, or all that there are.
+            let unsure = self.wrong.iter().any(|key| key.starts_with("route"));
+            let open = listener.listen.ip().is_loopback() || config.hub.publisher_key.is_some();
+            self.relation(
+                open || unsure || !serves_hub(config, index),
+                [&key, "hub.publisher_key"],
+                listener.listen.to_string(),
+                [
+                    "must be a loopback address while there is no hub.publisher_key: nothing would \
+                     tell publishers from others",
+                    "set hub.publisher_key (or hub.publisher_key_file), listen on 127.0.0.1 or \
+                     [::1], or have no route to the hub here",
+                ],
+            );
+            let admin = config.admin;
+            self.relation(
+                admin.is_none_or(|admin| !listener::overlap(admin, listener.listen)),
+                ["admin", &key],
+                admin.map(|admin| admin.to_string()).unwrap_or_default(),
+                [
+                    &format!("must differ from {key}"),
+                    "give admin another port, or set it to \"off\"",
+                ],
+            );
+        }
+    }
+
+    fn upstreams(&mut self, config: &Config) {
+        for (index, upstream) in config.gateway.upstreams.iter().enumerate() {
+            self.relation(
+                upstream.lag_bytes_max <= config.limits.unsent_bytes_max,
+                [&format!("upstream[{index}].lag_bytes_max"), "limits.unsent_bytes_max"],
+                size(upstream.lag_bytes_max),
+                SHARED,
+            );
+        }
+    }
+}
+
+/// The bound of a client's lag, and its remedy.
+const SHARED: [&str; 2] = [
+    "must not exceed limits.unsent_bytes_max, which all lagging clients of a worker share",
+    "lower it, or raise limits.unsent_bytes_max",
+];
+
+fn size(bytes: usize) -> String {
+    units::show_size(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+/// Whether the hub can be reached at a listener: by a route, or because there are no routes.
+#[must_use]
+pub fn serves_hub(config: &Config, listener: usize) -> bool {
+    let routes = &config.gateway.routes;
+    let leads = |rule: &gateway::Rule| rule.action == gateway::Action::Hub;
+    let mut here = routes.iter().filter(|route| route.listeners.contains(&listener));
+    routes.is_empty() || here.any(|route| route.rules.iter().any(leads))
 }
 
 /// What works but is likely not wanted, here on this host.
@@ -156,5 +223,60 @@ pub fn warnings(config: &Config, host: &Host) -> Vec<Warning> {
         "a topic longer than limits.target_bytes_max can be published but not selected".to_owned(),
         "lower it, or raise limits.target_bytes_max",
     );
+    warnings.extend(idle(config));
     warnings
+}
+
+/// What is configured and serves nobody.
+fn idle(config: &Config) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let keys = config.hub.publisher_key.is_some() || config.hub.subscriber_key.is_some();
+    let mut listeners = 0..config.gateway.listeners.len();
+    if keys && !listeners.any(|at| serves_hub(config, at)) {
+        warnings.push(Warning {
+            key: "hub.publisher_key",
+            matter: "no route leads to the hub, so nobody reaches it".to_owned(),
+            remedy: "add a route with `hub = true`, or remove the hub's keys".to_owned(),
+        });
+    }
+    for (key, names) in unused(&config.gateway) {
+        if !names.is_empty() {
+            let matter = format!("nothing leads to {}", names.join(", "));
+            warnings.push(Warning { key, matter, remedy: "remove it".to_owned() });
+        }
+    }
+    warnings
+}
+
+/// Backends and upstreams that no route leads to.
+fn unused(gateway: &gateway::Gateway) -> [(&'static str, Vec<String>); 2] {
+    let (mut backends, mut upstreams) = (Vec::new(), Vec::new());
+    let mirror = |filter: &gateway::Filter| match filter {
+        gateway::Filter::Mirror(mirror) => Some(mirror.backend),
+        _ => None,
+    };
+    for rule in gateway.routes.iter().flat_map(|route| &route.rules) {
+        backends.extend(rule.filters.iter().filter_map(mirror));
+        match &rule.action {
+            gateway::Action::Fanout(action) => upstreams.push(action.upstream),
+            gateway::Action::Proxy(action) => {
+                backends.extend(action.backends.iter().filter_map(|one| one.backend));
+                let filters = action.backends.iter().flat_map(|one| &one.filters);
+                backends.extend(filters.filter_map(mirror));
+            }
+            _ => {}
+        }
+    }
+    backends.extend(gateway.upstreams.iter().map(|upstream| upstream.backend));
+    let missing = |used: &mut Vec<usize>, names: Vec<&String>| -> Vec<String> {
+        used.sort_unstable();
+        let unused = names.iter().enumerate().filter(|(at, _)| used.binary_search(at).is_err());
+        unused.map(|(_, name)| (*name).clone()).collect()
+    };
+    let names = gateway.backends.iter().map(|backend| &backend.name).collect();
+    let backend = missing(&mut backends, names);
+    let always = gateway.upstreams.iter().enumerate().filter(|(_, upstream)| upstream.always_on);
+    upstreams.extend(always.map(|(at, _)| at));
+    let names = gateway.upstreams.iter().map(|upstream| &upstream.name).collect();
+    [("backend", backend), ("upstream", missing(&mut upstreams, names))]
 }

@@ -1,8 +1,11 @@
 //! The configuration in print: as TOML that reads back as the same, and as the list of all keys.
 //!
-//! Invariants: made from the table of keys alone; secrets are masked.
+//! Invariants: made from the tables of keys alone; secrets are masked.
 
 use crate::config::Config;
+use crate::config::gateway;
+use crate::config::gateway::Detail;
+use crate::config::gateway::manual;
 use crate::config::keys;
 use crate::config::keys::KEYS;
 use crate::config::keys::Source;
@@ -11,11 +14,29 @@ use crate::config::keys::Source;
 /// secret is printed as `***` and must be put in again.
 #[must_use]
 pub fn toml(config: &Config) -> String {
-    let mut config = config.clone();
+    let mut text = keys(config, Detail::All);
+    text.push_str(&gateway::show(&config.gateway, Detail::All));
+    text
+}
+
+/// The same without what holds anyway: the file that somebody would write.
+#[must_use]
+pub fn brief(config: &Config) -> String {
+    let mut text = keys(config, Detail::Changed);
+    text.push_str(&gateway::show(&config.gateway, Detail::Changed));
+    text.trim_start().to_owned()
+}
+
+/// The keys that are given once.
+fn keys(config: &Config, detail: Detail) -> String {
+    let (mut config, mut default) = (config.clone(), Config::default());
     let mut text = String::new();
     let mut section = "";
     for key in KEYS.iter().filter(|key| key.source == Source::Text) {
         let value = key.value(&mut config);
+        if detail == Detail::Changed && value == key.value(&mut default) {
+            continue;
+        }
         let (head, name) = key.split();
         if head != section {
             section = head;
@@ -48,5 +69,6 @@ pub fn markdown() -> String {
         let takes = key.wanted().replace('|', "\\|");
         text.push_str(&format!("| `{name}` | {default} | {takes} | {} |\n", key.doc));
     }
+    text.push_str(&manual::markdown());
     text.trim_start().to_owned()
 }

@@ -1,7 +1,8 @@
 //! From text to the checked model: TOML and arguments in, a `Config` or every error at once out.
 //!
 //! The way: text → entries (unknown keys refused) → values (form and bounds, from the table of
-//! keys) → `Config` → relations between keys. Arguments go the same way and win over the file.
+//! keys) → `Config` → relations between keys. Arguments go the same way and win over the file. The
+//! tables of the gateway, which come many times, are read by `gateway::reader`.
 //!
 //! Invariants: reads no file and no environment itself; `Outside` does. No error hides another,
 //! except that text which is no TOML is not looked at further.
@@ -11,9 +12,12 @@ use crate::config::error::Cause;
 use crate::config::error::Place;
 use crate::config::error::Problem;
 use crate::config::error::Problems;
+use crate::config::gateway::TABLES;
+use crate::config::gateway::reader;
 use crate::config::keys::KEYS;
 use crate::config::keys::Key;
 use crate::config::keys::Source;
+use crate::config::lines::Lines;
 use crate::config::near;
 use crate::config::relations;
 use crate::config::value::Given;
@@ -55,39 +59,40 @@ struct Entry {
 /// # Errors
 /// Everything that is wrong, in the order of the lines.
 pub fn load(text: &str, arguments: &[Argument], outside: &dyn Outside) -> Result<Config, Problems> {
+    let lines = Lines::of(text);
+    let table = parse(text, &lines)?;
     let mut problems = Vec::new();
-    let mut entries = raw(text, &mut problems)?;
+    let mut entries = Vec::new();
+    walk(&lines, "", &table, &mut entries, &mut problems);
     for argument in arguments {
         replace(&mut entries, argument, &mut problems);
     }
-    let config = check(&entries, outside, &mut problems);
+    let mut config = check(&entries, outside, &mut problems);
+    config.gateway = reader::read(&table, config.listen, &lines, outside, &mut problems);
     relations::check(&config, &mut problems);
     problems.sort_by_key(|problem| problem.place);
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
 
-/// Text to entries; unknown keys become problems.
-fn raw(text: &str, problems: &mut Vec<Problem>) -> Result<Vec<Entry>, Problems> {
+fn parse<'t>(text: &'t str, lines: &Lines) -> Result<DeTable<'t>, Problems> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let problems = errors.iter().map(|error| {
-            let place = error.span().map_or(Place::Default, |span| line(text, span.start));
-            let cause = Cause::Syntax { message: error.message().to_owned() };
-            Problem { key: String::new(), value: String::new(), place, cause }
-        });
-        let mut problems: Vec<_> = problems.collect();
-        problems.sort_by_key(|problem| problem.place);
-        return Err(Problems(problems));
+    if errors.is_empty() {
+        return Ok(table.into_inner());
     }
-    let mut entries = Vec::new();
-    walk(text, "", table.get_ref(), &mut entries, problems);
-    Ok(entries)
+    let problems = errors.iter().map(|error| {
+        let place = error.span().map_or(Place::Default, |span| lines.place(span.start));
+        let cause = Cause::Syntax { message: error.message().to_owned() };
+        Problem { key: String::new(), value: String::new(), place, cause }
+    });
+    let mut problems: Vec<_> = problems.collect();
+    problems.sort_by_key(|problem| problem.place);
+    Err(Problems(problems))
 }
 
 /// Collects the leaves of a table. A table that holds no known key is walked too, so that each of
 /// its keys is named.
 fn walk(
-    text: &str,
+    lines: &Lines,
     prefix: &str,
     table: &DeTable<'_>,
     entries: &mut Vec<Entry>,
@@ -95,10 +100,13 @@ fn walk(
 ) {
     for (name, value) in table {
         let full = format!("{prefix}{}", name.get_ref());
-        let place = line(text, name.span().start);
+        let place = lines.place(name.span().start);
+        if TABLES.contains(&full.as_str()) {
+            continue;
+        }
         match (value.get_ref(), Key::find(&full)) {
             (DeValue::Table(inner), None) if !inner.is_empty() || is_section(&full) => {
-                walk(text, &format!("{full}."), inner, entries, problems);
+                walk(lines, &format!("{full}."), inner, entries, problems);
             }
             (value, Some(key)) => entries.push(Entry { key, given: given(value), place }),
             (value, None) => problems.push(Problem {
@@ -115,12 +123,8 @@ fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.split().0 == name)
 }
 
-fn line(text: &str, offset: usize) -> Place {
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
-    Place::Line(1 + memchr::memchr_iter(b'\n', before).count())
-}
-
-fn given(value: &DeValue<'_>) -> Given {
+/// What was written, without its type.
+pub(crate) fn given(value: &DeValue<'_>) -> Given {
     match value {
         DeValue::String(text) => Given::Text(text.clone().into_owned()),
         DeValue::Boolean(flag) => Given::Flag(*flag),

@@ -15,10 +15,31 @@ const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 /// CPUs that one list may name; the kernel's largest set is of this order.
 const CPUS_MAX: usize = 8192;
 
-/// Reads `15s`, `5m`, `250ms`, `2h`, `1d` or `0s`; whole numbers with a unit.
+/// Reads `15s`, `5m`, `250ms`, `2h`, `1d` or `0s`, whole numbers with a unit; and sums of those, as
+/// the Gateway API writes them (GEP-2257): `1h30m`.
 #[must_use]
 pub fn parse_span(text: &str) -> Option<Duration> {
-    parse(text, &SPANS).map(Duration::from_millis)
+    parse(text, &SPANS).or_else(|| parse_sum(text)).map(Duration::from_millis)
+}
+
+/// GEP-2257: `^([0-9]{1,5}(h|m|s|ms)){1,4}$`, in any order.
+fn parse_sum(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut sum: u64 = 0;
+    for _ in 0..4 {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits <= 5)?;
+        let end = rest.get(digits..)?.find(|c: char| c.is_ascii_digit());
+        let (part, after) = rest.split_at(end.map_or(rest.len(), |end| digits + end));
+        if part.contains([' ', 'd']) {
+            return None;
+        }
+        sum = sum.checked_add(parse(part, &SPANS)?)?;
+        rest = after;
+        if rest.is_empty() {
+            return Some(sum);
+        }
+    }
+    None
 }
 
 /// Reads `64KiB`, `1MiB`, `2GiB`, `100B` or a plain count of bytes.
@@ -122,6 +143,27 @@ mod tests {
         for bad in ["", "15", "s", "1.5s", "-1s", "15sec", "99999999999999999d"] {
             assert_eq!(parse_span(bad), None, "{bad}");
         }
+    }
+
+    /// The table of GEP-2257.
+    #[test]
+    fn durations_of_the_gateway_api_are_sums() {
+        for (text, shown) in [
+            ("0h", "0s"),
+            ("0h0m0s", "0s"),
+            ("1h", "1h"),
+            ("2h30m", "150m"),
+            ("7230s", "7230s"),
+            ("1h30m10s", "5410s"),
+            ("10s30m1h", "5410s"),
+            ("100ms200ms300ms", "600ms"),
+        ] {
+            assert_eq!(show_span(parse_span(text).unwrap()), shown, "{text}");
+        }
+        for bad in ["1", "1m1", "1h30m10s20ms50h", "999999h1m", "1.5h", "-15m", "0", "1h2d", "m1"] {
+            assert_eq!(parse_span(bad), None, "{bad}");
+        }
+        assert_eq!(parse_span("1h 30m"), None);
     }
 
     #[test]

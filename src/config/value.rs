@@ -6,6 +6,7 @@
 
 use crate::base::redact::Secret;
 use crate::config::error::Cause;
+use crate::config::form::Form;
 use crate::config::units;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub enum Kind {
     EventType,
     /// A list of web origins, or `*`.
     Origins,
+    /// A text of some form.
+    Text(&'static Form),
     /// An HS256 key.
     Secret,
 }
@@ -137,6 +140,7 @@ impl Kind {
             Self::Origins => {
                 return "a list of origins, as [\"https://app.example\"], or [\"*\"]".into();
             }
+            Self::Text(form) => return form.wanted.into(),
             Self::Secret => {
                 return format!("a key of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes");
             }
@@ -194,6 +198,9 @@ impl Kind {
             }
             (Self::Origins, Given::List(list)) if list.iter().all(|o| is_origin(o)) => {
                 Ok(Value::List(list.clone()))
+            }
+            (Self::Text(wanted), Given::Text(text)) => {
+                (wanted.parse)(text).map(Value::Text).ok_or_else(form)
             }
             (Self::Secret, Given::Text(text)) => parse_secret(text, form),
             _ => Err(form()),

@@ -3,21 +3,24 @@
 //! Invariants: one request to a connection, so nothing after its head matters and framing cannot
 //! be played with. Only GET and HEAD exist, and neither changes anything.
 
+use super::desk::Desk;
 use crate::base::phase::Phase;
 use crate::base::phase::PhaseFlag;
 use crate::base::sync::Arc;
 use crate::metrics::Counters;
+use crate::metrics::Gauge;
 use crate::metrics::Process;
-use crate::metrics::Recorder;
 use crate::metrics::render;
 use crate::metrics::render::MEDIA_TYPE;
+use std::rc::Rc;
 
 /// What the answers are made from.
 pub(super) struct Site {
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) process: Process,
     pub(super) sample: super::Sample,
-    pub(super) recorder: Recorder,
+    pub(super) upstreams: super::Upstreams,
+    pub(super) desk: Rc<Desk>,
     pub(super) phase: Arc<PhaseFlag>,
 }
 
@@ -27,9 +30,23 @@ pub(super) const HEAD_BYTES_MAX: usize = 8 * 1024;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const INDEX: &str = "tidegate admin\n\n\
-    /metrics  Prometheus metrics\n\
-    /live     200 while the process runs\n\
-    /ready    200 while it serves, else 503\n";
+    /metrics    Prometheus metrics\n\
+    /live       200 while the process runs\n\
+    /ready      200 while it serves, else 503\n\
+    /backends   names and endpoints of backends\n\
+    /upstreams  upstream event streams\n";
+
+impl Site {
+    /// Counts endpoints, which no worker does.
+    fn sample_backends(&self) {
+        let Desk { backends, recorder, clock, .. } = &*self.desk;
+        let states = backends.snapshot(clock.now());
+        let endpoints = || states.iter().flat_map(|backend| &backend.endpoints);
+        let out = endpoints().filter(|e| e.is_out()).count();
+        recorder.set(Gauge::BackendEndpoints, endpoints().count() as u64);
+        recorder.set(Gauge::BackendEndpointsOut, out as u64);
+    }
+}
 
 struct Answer {
     status: &'static str,
@@ -77,7 +94,8 @@ fn respond(method: &[u8], target: &[u8], site: &Site) -> Answer {
     match target.split(|b| *b == b'?').next().unwrap_or_default() {
         b"/" => Answer::text("200 OK", INDEX),
         b"/metrics" => {
-            (site.sample)(&site.recorder);
+            (site.sample)(&site.desk.recorder);
+            site.sample_backends();
             Answer {
                 status: "200 OK",
                 media_type: MEDIA_TYPE,
@@ -90,6 +108,8 @@ fn respond(method: &[u8], target: &[u8], site: &Site) -> Answer {
             let status = if phase == Phase::Serving { "200 OK" } else { "503 Service Unavailable" };
             Answer::text(status, &format!("{}\n", phase.name()))
         }
+        b"/backends" => Answer::text("200 OK", &site.desk.backends.report(site.desk.clock.now())),
+        b"/upstreams" => Answer::text("200 OK", &(site.upstreams)()),
         _ => Answer::text("404 Not Found", "See / for what there is.\n"),
     }
 }
@@ -113,17 +133,17 @@ fn encode(answer: &Answer, head_only: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Gauge;
 
     fn site(phase: Phase) -> Site {
-        let recorder = Recorder::new();
+        let desk = Desk::sample(&["10.0.0.1", "api.test"]);
         let flag = PhaseFlag::new();
         flag.advance(phase);
         Site {
-            counters: vec![recorder.counters()],
+            counters: vec![desk.recorder.counters()],
             process: Process::default(),
             sample: Box::new(|r| r.set(Gauge::HistoryEvents, 7)),
-            recorder,
+            upstreams: Box::new(|| "upstream=prices\n".into()),
+            desk: Rc::new(desk),
             phase: Arc::new(flag),
         }
     }
@@ -139,6 +159,8 @@ mod tests {
             ("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
             ("GET /live HTTP/1.0\n\n", "200"),
             ("GET /ready HTTP/1.1\r\n\r\n", "200"),
+            ("GET /backends HTTP/1.1\r\n\r\n", "200"),
+            ("GET /upstreams HTTP/1.1\r\n\r\n", "200"),
             ("GET /nowhere HTTP/1.1\r\n\r\n", "404"),
             ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
             ("GET /metrics HTTP/2.0\r\n\r\n", "400"),
@@ -170,6 +192,20 @@ mod tests {
     fn a_scrape_samples_first() {
         let got = ask("GET /metrics HTTP/1.1\r\n\r\n", Phase::Serving);
         assert!(got.contains("\ntidegate_history_events 7\n"));
+        assert!(got.contains("\ntidegate_backend_endpoints 1\n"));
+        assert!(got.contains("\ntidegate_backend_endpoints_out 0\n"));
+    }
+
+    #[test]
+    fn backends_and_upstreams_are_told() {
+        let got = ask("GET /backends HTTP/1.1\r\n\r\n", Phase::Serving);
+        let (_, body) = got.split_once("\r\n\r\n").unwrap();
+        assert!(body.starts_with("backend=api name=api.test:80 addresses=0 lookup=pending\n"));
+        assert!(body.contains("\nbackend=api endpoint=10.0.0.1:80 state=serving "), "{body}");
+        let got = ask("GET /upstreams HTTP/1.1\r\n\r\n", Phase::Serving);
+        assert!(got.ends_with("\r\n\r\nupstream=prices\n"));
+        let index = ask("GET / HTTP/1.1\r\n\r\n", Phase::Serving);
+        assert!(index.contains("/backends") && index.contains("/upstreams"));
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! The control thread: the slow business beside the workers, and the only async code.
 //!
-//! Admin HTTP and signals, on tokio-uring's runtime where io_uring is to be had and on plain tokio
-//! where it is not; the code is the same.
+//! Admin HTTP, signals, names of backends and probes of their health, on tokio-uring's runtime
+//! where io_uring is to be had and on plain tokio where it is not; the code is the same.
 //!
 //! Invariants:
-//! 1. Nothing here is on the path of an event. A stuck admin client costs admin clients only.
-//! 2. Control speaks to workers through the phase flag and the wake, and reads their counters.
+//! 1. Nothing here is on the path of an event. A stuck admin client costs admin clients only, and
+//!    a name server that does not answer costs the backends whose names it should know.
+//! 2. Control speaks to workers through the phase flag, the backends and the wake, and reads their
+//!    counters.
 //! 3. It ends when its [`End`] is dropped, whatever its clients do.
 
 mod admin;
 mod answer;
+mod desk;
+mod dns;
+mod probe;
 mod runtime;
 mod signals;
 
+use crate::backend::Backends;
+use crate::base::chance::Chance;
 use crate::base::phase::PhaseFlag;
 use crate::base::sync::Arc;
 use crate::base::time::Clock;
@@ -20,6 +27,7 @@ use crate::metrics::Counters;
 use crate::metrics::Process;
 use crate::metrics::Recorder;
 use crate::metrics::log::Log;
+use crate::tls::ClientSettings;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -46,6 +54,15 @@ pub fn ending() -> (End, Ending) {
 /// Samples what no worker counts (the history) into control's own recorder, before each scrape.
 pub type Sample = Box<dyn Fn(&Recorder) + Send>;
 
+/// Tells the upstream streams as text, one line each, for `/upstreams`.
+pub type Upstreams = Box<dyn Fn() -> String + Send>;
+
+/// Where there are no upstream streams.
+#[must_use]
+pub fn no_upstreams() -> Upstreams {
+    Box::new(|| "There are no upstream streams.\n".to_owned())
+}
+
 /// What the control thread works with.
 pub struct Control {
     /// The admin listener; `None`: no admin HTTP.
@@ -56,9 +73,15 @@ pub struct Control {
     pub process: Process,
     /// Samples what no worker counts.
     pub sample: Sample,
+    /// The backends: control looks up their names and probes their health.
+    pub backends: Arc<Backends>,
+    /// Settings for TLS, by backend; `None` for those without.
+    pub tls: Vec<Option<ClientSettings>>,
+    /// Tells the upstream streams.
+    pub upstreams: Upstreams,
     /// Moved forward by signals, told by `/ready`.
     pub phase: Arc<PhaseFlag>,
-    /// Wakes all workers, after the phase has moved.
+    /// Wakes all workers, after the phase has moved or a backend's endpoints have changed.
     pub wake: Box<dyn Fn() + Send>,
     /// For the throttle of warnings.
     pub clock: Arc<dyn Clock + Send + Sync>,
@@ -94,6 +117,9 @@ async fn serve(control: Control) -> io::Result<()> {
         mut counters,
         process,
         sample,
+        backends,
+        tls,
+        upstreams,
         phase,
         wake,
         clock,
@@ -102,14 +128,34 @@ async fn serve(control: Control) -> io::Result<()> {
         ending,
         ..
     } = control;
+    let mut chance = Chance::from_system()?;
     let recorder = Recorder::new();
     counters.push(recorder.counters());
+    let (changes, _) = tokio::sync::watch::channel(());
+    let desk = Rc::new(desk::Desk {
+        backends,
+        tls,
+        recorder,
+        log: log.clone(),
+        clock: Arc::clone(&clock),
+        wake,
+        changes,
+    });
     let signals = signals::Signals::watch()?;
-    let site =
-        Rc::new(answer::Site { counters, process, sample, recorder, phase: Arc::clone(&phase) });
+    let site = Rc::new(answer::Site {
+        counters,
+        process,
+        sample,
+        upstreams,
+        desk: Rc::clone(&desk),
+        phase: Arc::clone(&phase),
+    });
     let listener = admin.map(admin::listener).transpose()?;
     started();
-    let handled = signals.handle(&phase, &wake, &log);
+    // What these find is told when it is found: nobody waits for it here.
+    dns::start(&desk, &Rc::new(dns::Resolver::system()), &mut chance);
+    probe::start(&desk, &mut chance);
+    let handled = signals.handle(&phase, &desk.wake, &log);
     let served = async {
         match listener {
             Some(listener) => admin::serve(listener, site, &*clock, &log).await,

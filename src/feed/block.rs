@@ -146,6 +146,11 @@ impl Pool {
         self.sharing.of(event)
     }
 
+    /// Lets go of the memory of free blocks; the lists keep their room.
+    pub(super) fn release(&mut self) {
+        self.free.iter_mut().for_each(Vec::clear);
+    }
+
     /// Takes a block back.
     pub(super) fn close(&mut self, block: Block) {
         match block.body {

@@ -48,6 +48,7 @@ impl Bytes {
     }
 
     /// The bytes at `cursor`, contiguous, up to `limit` (an offset) and `max` bytes.
+    #[inline]
     pub(super) fn range(&self, cursor: u64, limit: u64, max: usize) -> &[u8] {
         let Some(block) = self.index_of(cursor).and_then(|i| self.blocks.get(i)) else {
             return &[];

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. No seam: a page ends at `upto`; the client's next page starts there, and the last one ends
-//!    at `routed`, where the client is attached while no event is half routed.
+//!    at `routed`, where the client is attached while no event is half routed. One that is ahead of
+//!    the worker is attached when routing has reached the event that it has seen last.
 //! 2. Clients that resume from about the same place share pages.
 //! 3. What left the history before it was read is announced.
 
@@ -28,7 +29,7 @@ impl Fanout {
             return;
         }
         for _ in 0..self.waiting.len() {
-            if budget == 0 || self.pages.held() > self.limits.unsent_bytes_max {
+            if budget == 0 || self.pages_are_over() {
                 return;
             }
             let Some(id) = self.waiting.pop_front() else { return };
@@ -67,9 +68,11 @@ impl Fanout {
             self.attach(index);
             return true;
         }
-        let Some((page, after)) = self.page(index, feed, after, newest, channel, announce) else {
+        let everything = after == 0 && !newest;
+        let Some((page, after)) = self.page(index, feed, after, newest, channel) else {
             return true;
         };
+        self.tell_missed(index, &page, after, everything, announce);
         let start = page.offset(after);
         let empty = start == page.bytes().len();
         let Some(client) = self.clients.at_mut(index) else { return true };
@@ -94,7 +97,6 @@ impl Fanout {
         after: u64,
         newest: bool,
         channel: &Channel,
-        announce: &dyn Announce,
     ) -> Option<(Rc<Page>, u64)> {
         let (handle, found) = self.directory.feeds.at(feed)?;
         let own = self.wishes.get(&index).cloned();
@@ -107,7 +109,6 @@ impl Fanout {
                 return Some((page, after));
             }
             let run = newest_of_each(channel, &wish, after, self.routed);
-            self.tell_missed(index, &run, after, announce);
             let page = self.make(&run);
             if own.is_none() && !run.missed {
                 self.pages.keep(key, &page);
@@ -115,8 +116,7 @@ impl Fanout {
             return Some((page, after));
         }
         // Everything kept begins where the history does: from there on it is a place like others.
-        let everything = after == 0;
-        let after = if everything { channel.head() - 1 } else { after };
+        let after = if after == 0 { channel.head() - 1 } else { after };
         if own.is_none()
             && let Some(page) = self.pages.find(handle.pack(), after)
         {
@@ -129,9 +129,6 @@ impl Fanout {
         if from < after && (run.after > after || run.upto <= after) {
             // The aligned start is gone, or the page ended before it began: start at the client.
             run = channel.page(&wish, after, self.routed, bytes);
-        }
-        if !everything {
-            self.tell_missed(index, &run, after, announce);
         }
         let page = self.make(&run);
         if own.is_none() {
@@ -147,19 +144,30 @@ impl Fanout {
         page
     }
 
-    /// Announces that events after `after` had left the history. A page that starts earlier, for
-    /// others' sake, may have missed some that this client has.
-    fn tell_missed(&mut self, index: u32, run: &log::Page, after: u64, announce: &dyn Announce) {
-        if run.after <= after {
+    /// Announces that events after `after` had left the history, unless the client knows it or
+    /// asked for what is kept, whatever that is. A page that starts earlier, for others' sake, may
+    /// have missed some that this client has.
+    fn tell_missed(
+        &mut self,
+        index: u32,
+        page: &Page,
+        after: u64,
+        everything: bool,
+        announce: &dyn Announce,
+    ) {
+        let Some(client) = self.clients.at_mut(index) else { return };
+        let extra = client.extra.get_or_insert_default();
+        if page.lost <= after.max(extra.told) {
+            return;
+        }
+        extra.told = page.lost;
+        if everything {
             return;
         }
         self.tally.expired += 1;
-        let notice: Box<[u8]> = announce.gap(Gap::Expired, run.after).into();
+        let notice: Box<[u8]> = announce.gap(Gap::Expired, after.max(page.after)).into();
         self.own_bytes += notice.len();
-        if let Some(client) = self.clients.at_mut(index) {
-            let extra = client.extra.get_or_insert_default();
-            extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Bytes(notice) });
-        }
+        extra.pieces.push_back(Piece { at: 0, sent: 0, body: Body::Bytes(notice) });
     }
 }
 
@@ -171,7 +179,7 @@ fn newest_of_each(channel: &Channel, wish: &Subscription, after: u64, upto: u64)
     while run.upto < upto {
         let part = channel.page(wish, from, upto, usize::MAX);
         if part.missed {
-            (run.missed, run.after) = (true, part.after);
+            (run.missed, run.after, run.lost) = (true, part.after, part.lost);
         }
         for event in &part.events {
             if let Some(topic) = event.topics.first() {

@@ -31,6 +31,8 @@ pub enum Until {
     Token,
     /// The process drains.
     Drain,
+    /// Its source has said that there is nothing more.
+    Source,
 }
 
 /// Where a client stands.
@@ -84,6 +86,8 @@ pub(super) struct Extra {
     pub(super) pieces: VecDeque<Piece>,
     /// While catching up: the sequence number up to which it has what it asked for.
     pub(super) after: u64,
+    /// While catching up: it knows what has left the history up to here.
+    pub(super) told: u64,
     /// While catching up: only the newest event of each topic.
     pub(super) newest: bool,
     /// The last piece ends the connection.
@@ -233,6 +237,8 @@ pub struct Newcomer {
     pub subscription: Subscription,
     /// It has seen everything up to this sequence number; 0: it wants everything kept.
     pub after: u64,
+    /// It knows that events up to here may have left the history; see [`crate::log::Start`].
+    pub told: u64,
     /// Bytes before the first event: the response head.
     pub head: Vec<u8>,
     /// When to end the connection, and why.

@@ -12,8 +12,9 @@ use crate::base::map::{Hasher, Map, Set};
 use crate::base::slots::{Handle, Slots};
 use crate::base::sync::Arc;
 use crate::config::LagPolicy;
-use crate::log::{Subscription, Topic};
-use std::collections::VecDeque;
+use crate::log::{Selector, Subscription, Topic};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// A client's name, with a generation.
 pub type ClientId = Handle;
@@ -114,8 +115,8 @@ pub struct Fanout {
     pub(super) directory: Directory,
     pub(super) ready: List,
     pub(super) waiting: VecDeque<ClientId>,
-    /// Clients that have seen what this worker has not yet read.
-    pub(super) ahead: Vec<ClientId>,
+    /// Clients that have seen what this worker has not yet read: up to where, and who (packed).
+    pub(super) ahead: BinaryHeap<Reverse<(u64, u64)>>,
     /// Everything up to this sequence number is in the feeds.
     pub(super) routed: u64,
     pub(super) routing: Option<Routing>,
@@ -135,7 +136,17 @@ pub struct Fanout {
     pub(super) effects: Vec<Effect>,
     pub(super) tally: Tally,
     pub(super) hasher: Hasher,
+    /// What other fan-outs hold that share the budget of unsent bytes with this one.
+    pub(super) elsewhere: usize,
 }
+
+/// Bits of a client's generation, so that a worker's token has room for more than its name.
+///
+/// A name need not be unique for ever. It goes to the driver, which forgets it with the socket, so
+/// one that is stale is met within the turn in which its client went, and no slot is taken four
+/// million times in a turn. And it waits in a queue for its page: there a stale one that fits a
+/// newcomer gives that newcomer, if it waits as well, its turn a little earlier.
+pub const CLIENT_GENERATION_BITS: u32 = 22;
 
 impl Fanout {
     /// Without clients. `hasher` is the channel's.
@@ -144,11 +155,11 @@ impl Fanout {
         Self {
             pages: Pages::new(limits.pages_bytes_max),
             limits,
-            clients: Slots::with_generation_bits(30),
+            clients: Slots::with_generation_bits(CLIENT_GENERATION_BITS),
             directory: Directory::new(hasher),
             ready: List::new(),
             waiting: VecDeque::new(),
-            ahead: Vec::new(),
+            ahead: BinaryHeap::new(),
             routed: 0,
             routing: None,
             bury: Vec::new(),
@@ -161,10 +172,12 @@ impl Fanout {
             effects: Vec::new(),
             tally: Tally::default(),
             hasher: hasher.clone(),
+            elsewhere: 0,
         }
     }
 
-    /// Says where the reader of the log starts; only without clients.
+    /// Says where the reader of the log starts; only without clients. Memory that was kept for
+    /// use again is given back.
     pub fn start(&mut self, routed: u64) {
         debug_assert!(self.clients.is_empty(), "a worker's reader starts before its first client");
         self.routed = routed;
@@ -173,6 +186,7 @@ impl Fanout {
         self.ahead.clear();
         self.pages.clear();
         self.bury();
+        self.pool.release();
     }
 
     /// Number of clients.
@@ -202,9 +216,12 @@ impl Fanout {
     /// Whether [`Fanout::catch_up`] has something to do now.
     #[must_use]
     pub fn can_catch_up(&self) -> bool {
-        !self.waiting.is_empty()
-            && self.routing.is_none()
-            && self.pages.held() <= self.limits.unsent_bytes_max
+        !self.waiting.is_empty() && self.routing.is_none() && !self.pages_are_over()
+    }
+
+    /// Whether pages alone, with what others hold, have spent the budget of unsent bytes.
+    pub(super) fn pages_are_over(&self) -> bool {
+        self.pages.held() + self.elsewhere > self.limits.unsent_bytes_max
     }
 
     /// Bytes held because some client has not taken them: feeds, pages, pieces.
@@ -213,10 +230,17 @@ impl Fanout {
         self.pool.held() + self.pages.held() + self.own_bytes
     }
 
+    /// Says what others hold that share the budget of unsent bytes with this fan-out. It must be
+    /// right when [`Fanout::route`] and [`Fanout::catch_up`] are called, and when it is asked
+    /// whether there is something to do.
+    pub fn share(&mut self, elsewhere: usize) {
+        self.elsewhere = elsewhere;
+    }
+
     /// Whether the budget of unsent bytes is spent: nothing is routed until clients take some.
     #[must_use]
     pub fn is_over_budget(&self) -> bool {
-        self.unsent_bytes() > self.limits.unsent_bytes_max
+        self.unsent_bytes() + self.elsewhere > self.limits.unsent_bytes_max
     }
 
     /// What is to be done; the caller empties it.
@@ -232,7 +256,7 @@ impl Fanout {
     /// Takes a new client. Its head is sent first, then what follows `after`.
     pub fn subscribe(&mut self, new: Newcomer, now: Tick) -> ClientId {
         let feed = self.directory.open(&new.subscription, self.routed);
-        let mut extra = Extra { after: new.after, ..Extra::default() };
+        let mut extra = Extra { after: new.after, told: new.told, ..Extra::default() };
         if !new.head.is_empty() {
             let body = Body::Bytes(new.head.into());
             extra.pieces.push_back(Piece { at: 0, sent: 0, body });
@@ -262,6 +286,8 @@ impl Fanout {
         }
         if self.routing.is_none() && new.after == self.routed {
             self.attach(id.index());
+        } else if new.after > self.routed {
+            self.ahead.push(Reverse((new.after, id.pack())));
         }
         self.list(id.index());
         id
@@ -341,6 +367,23 @@ impl Fanout {
         u32::try_from(self.clients.high()).unwrap_or(u32::MAX)
     }
 
+    /// Clients whose topics are all over. Costs a look at every client.
+    pub fn readers_of(&self, is_over: impl Fn(&Topic) -> bool) -> Vec<ClientId> {
+        let over = |selector: &Selector| match selector {
+            Selector::Any => false,
+            Selector::Exact(topic) => is_over(topic),
+        };
+        let feeds = self.directory.feeds.iter();
+        let feeds = feeds.filter(|(_, feed)| feed.key.selectors().iter().all(over));
+        let mut ended = self.hasher.set();
+        ended.extend(feeds.map(|(feed, _)| feed.index()));
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        let clients = self.clients.iter().filter(|(_, client)| ended.contains(&client.feed));
+        clients.map(|(id, _)| id).collect()
+    }
+
     /// The client in a slot, if there is one.
     #[must_use]
     pub fn client_at(&self, slot: u32) -> Option<ClientId> {
@@ -373,8 +416,9 @@ impl Fanout {
             }
             Place::Nowhere => {
                 if client.stage == Stage::Catching {
-                    if client.extra.as_ref().is_some_and(|extra| extra.after > self.routed) {
-                        self.ahead.push(id);
+                    let after = client.extra.as_ref().map_or(0, |extra| extra.after);
+                    if after > self.routed {
+                        self.ahead.push(Reverse((after, id.pack())));
                     } else {
                         self.waiting.push_back(id);
                     }
@@ -449,6 +493,7 @@ impl Fanout {
 impl Fanout {
     /// Everybody who is queued for a page, stale names included.
     pub(super) fn queued(&self) -> impl Iterator<Item = ClientId> {
-        self.waiting.iter().chain(&self.ahead).copied()
+        let ahead = self.ahead.iter().map(|Reverse((_, id))| Handle::unpack(*id));
+        self.waiting.iter().copied().chain(ahead)
     }
 }

@@ -42,17 +42,19 @@ impl Fanout {
         }
     }
 
-    /// Whether there is somebody from whom [`Self::route`] would take bytes when the budget of
+    /// Whether there is somebody from whom [`Self::shed`] would take bytes when the budget of
     /// unsent bytes is spent.
     #[must_use]
     pub fn can_shed(&self) -> bool {
         self.blocked > 0
     }
 
-    /// The budget of unsent bytes is spent: the policy falls on those who lag most.
+    /// The budget of unsent bytes is spent: the policy falls on those who lag most. The fan-out
+    /// does it itself when it alone has spent the budget; else its owner chooses which of those
+    /// that share it must.
     ///
     /// O(clients), but only while some are blocked: then enough of them are moved on or dropped.
-    pub(super) fn shed(&mut self, announce: &dyn Announce) {
+    pub fn shed(&mut self, announce: &dyn Announce) {
         if self.blocked == 0 {
             return;
         }
@@ -65,7 +67,7 @@ impl Fanout {
         blocked.sort_unstable_by(|a, b| b.cmp(a));
         let enough = self.limits.unsent_bytes_max / 8 * 7;
         for (_, index) in blocked {
-            if self.unsent_bytes() <= enough {
+            if self.unsent_bytes() + self.elsewhere <= enough {
                 return;
             }
             self.punish(index, Dropped::Budget, announce);

@@ -39,5 +39,6 @@ mod tests;
 
 pub use beat::Beat;
 pub use client::{NEVER, Newcomer, Tick, Until};
-pub use fanout::{Announce, ClientId, Dropped, Effect, Fanout, FanoutLimits, Gap, Tally};
+pub use fanout::{Announce, CLIENT_GENERATION_BITS, ClientId, Dropped, Effect};
+pub use fanout::{Fanout, FanoutLimits, Gap, Tally};
 pub use sweep::{BATCH, Batch, Settled};

@@ -1,7 +1,8 @@
 //! Pages: frozen runs of history in wire form, shared by the clients that catch up.
 //!
 //! Invariants:
-//! 1. A page holds all events of its feed's subscription with `after < seq <= upto`.
+//! 1. A page holds all events of its feed's subscription with `after < seq <= upto`, apart from
+//!    those up to `lost`, some of which may have left the history.
 //! 2. The cache holds pages up to its limit; a page lives on while a client reads it.
 //! 3. `meter` is the sum of the bytes of all pages that live.
 
@@ -18,6 +19,7 @@ const PAGES: usize = 128;
 pub(super) struct Page {
     pub(super) after: u64,
     pub(super) upto: u64,
+    pub(super) lost: u64,
     bytes: Box<[u8]>,
     /// Where each event starts, and its number.
     marks: Box<[(u32, u64)]>,
@@ -37,6 +39,7 @@ impl Page {
         let page = Self {
             after: run.after,
             upto: run.upto,
+            lost: run.lost,
             bytes: bytes.into(),
             marks: marks.into(),
             meter: Rc::clone(meter),

@@ -7,9 +7,10 @@
 //! 2. A feed gets an event once, however many of its selectors match (`last_seq`).
 
 use super::client::{Body, Extra, Piece, Place, Stage};
-use super::fanout::{Announce, Fanout};
+use super::fanout::{Announce, ClientId, Fanout};
 use crate::base::sync::Arc;
 use crate::log::{Event, Reader};
+use std::cmp::Reverse;
 
 /// An event that is half routed.
 #[derive(Debug)]
@@ -37,9 +38,12 @@ impl Fanout {
         let carried = self.routing.is_some();
         while budget > 0 {
             if self.routing.is_none() {
-                if self.unsent_bytes() > self.limits.unsent_bytes_max {
-                    self.shed(announce);
-                    if self.unsent_bytes() > self.limits.unsent_bytes_max {
+                if self.is_over_budget() {
+                    // Where others hold bytes too, it is not for this one to say who gives up.
+                    if self.elsewhere == 0 {
+                        self.shed(announce);
+                    }
+                    if self.is_over_budget() {
                         break;
                     }
                 }
@@ -53,7 +57,7 @@ impl Fanout {
                 self.reach_strangers(&done.event, &mut budget);
                 self.routed = done.event.seq;
                 let first = newest.replace(done.event).is_none();
-                self.waiting.extend(self.ahead.drain(..));
+                self.meet_ahead();
                 self.bury();
                 // The next event may be cut off by the budget as well: without this stop a worker
                 // that is behind would never be between two events when it lets clients in.
@@ -64,6 +68,33 @@ impl Fanout {
         }
         self.police(announce);
         newest
+    }
+
+    /// Clients that were ahead of this worker and have been caught up with are attached, each at
+    /// the very event that it has seen last: its stream goes on here, whatever the history keeps.
+    fn meet_ahead(&mut self) {
+        while let Some(Reverse((after, id))) = self.ahead.peek().copied()
+            && after <= self.routed
+        {
+            self.ahead.pop();
+            let id = ClientId::unpack(id);
+            let Some(client) = self.clients.find_mut(id) else { continue };
+            let (stage, blocked, index) = (client.stage, client.blocked, id.index());
+            let meets = client.extra.as_ref().is_some_and(|extra| extra.after == self.routed);
+            if stage == Stage::Waiting {
+                client.stage = Stage::Catching;
+            }
+            if meets && stage != Stage::Live && !client.is_ending() {
+                // Its head, if that is still to be sent, keeps its place in the lists.
+                self.attach(index);
+                if blocked {
+                    self.watch_lag(index);
+                }
+            }
+            if stage == Stage::Waiting {
+                self.list(index);
+            }
+        }
     }
 
     /// Whether an event is half routed.

@@ -81,6 +81,7 @@ mod tests {
             bytes_max: 1 << 24,
             age_max_millis: 0,
             backlog_bytes_max: 1 << 30,
+            per_topic: None,
         };
         let channel = Channel::new(limits, 1, Hasher::new(7));
         let limits = FanoutLimits {
@@ -98,8 +99,8 @@ mod tests {
             let wish = vec![exact("all"), exact(&format!("own-{socket}"))];
             let subscription = Subscription::new(wish, Grants::default());
             let until = (NEVER, Until::Age);
-            let (tag, head) = (0, Vec::new());
-            fanout.subscribe(Newcomer { socket, tag, subscription, after: 0, head, until }, 0);
+            let (tag, head, after, told) = (0, Vec::new(), 0, 0);
+            fanout.subscribe(Newcomer { socket, tag, subscription, after, told, head, until }, 0);
         }
         Bench { channel, fanout, reader }
     }

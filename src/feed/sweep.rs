@@ -14,7 +14,8 @@ pub const BATCH: usize = 256;
 /// Bytes of one send at most: a whole page or block.
 const SEND: usize = 256 * 1024;
 
-/// Clients with the number of bytes that each is sent.
+/// Clients with the number of bytes that each is sent; of one fan-out, or one stretch after the
+/// other of several.
 pub type Batch = ArrayVec<(u32, u32), BATCH>;
 
 /// What a batch came to.
@@ -27,17 +28,19 @@ pub struct Settled {
 }
 
 impl Fanout {
-    /// Takes up to `count` clients from the front of the ready queue, about `bytes_max` bytes.
-    pub fn gather(&mut self, count: usize, bytes_max: usize, batch: &mut Batch) {
-        batch.clear();
+    /// Appends to the batch up to `count` clients from the front of the ready queue, about
+    /// `bytes_max` bytes, as long as it has room. Returns their bytes.
+    pub fn gather(&mut self, count: usize, bytes_max: usize, batch: &mut Batch) -> usize {
         let mut bytes = 0;
-        while batch.len() < count.min(BATCH) && bytes < bytes_max {
+        let most = batch.len().saturating_add(count).min(BATCH);
+        while batch.len() < most && bytes < bytes_max {
             let Some(index) = self.ready.pop_front(&mut self.clients) else { break };
             let len = self.range(index).1.len();
             debug_assert!(len > 0, "a ready client has something to send");
             bytes += len;
             batch.push((index, u32::try_from(len).unwrap_or(u32::MAX)));
         }
+        bytes
     }
 
     /// Socket and bytes of a client of the batch.
@@ -54,11 +57,11 @@ impl Fanout {
         (client.socket, bytes)
     }
 
-    /// Moves the cursors of a batch. `shorts` lists, in any order, the places in the batch that
-    /// fell short, with the bytes that were taken or the errno.
+    /// Moves the cursors of a batch, or of this fan-out's stretch of one. `shorts` lists, in any
+    /// order, the places in it that fell short, with the bytes that were taken or the errno.
     pub fn settle(
         &mut self,
-        batch: &Batch,
+        batch: &[(u32, u32)],
         shorts: &[(usize, Result<usize, i32>)],
         now: Tick,
     ) -> Settled {

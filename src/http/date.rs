@@ -1,6 +1,7 @@
-//! The `Date` field's text, made once a second.
+//! Dates of HTTP: the `Date` field's text, made once a second, and the three forms that are read.
 //!
-//! Invariants: always 29 ASCII bytes, IMF-fixdate (RFC 9110 section 5.6.7), in UTC.
+//! Invariants: what is written is always 29 ASCII bytes, IMF-fixdate (RFC 9110 section 5.6.7), in
+//! UTC. What is read is a date that exists.
 
 /// The text of one second.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,65 @@ fn render(second: u64) -> [u8; 29] {
     ]
 }
 
+/// Seconds since the Unix epoch of a date in one of the three forms of RFC 9110 section 5.6.7.
+/// `None`: it is none, or lies before the epoch. The day of the week is not checked.
+#[must_use]
+pub fn parse(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let Some((_, rest)) = text.split_once(", ") else {
+        // Sun Nov  6 08:49:37 1994
+        let mut parts = text.split_ascii_whitespace().skip(1);
+        let (month, day, time) = (parts.next()?, parts.next()?, parts.next()?);
+        let year = number(parts.next()?, 4)?;
+        return seconds(number(day, day.len().min(2))?, month, year, time)
+            .filter(|_| parts.next().is_none());
+    };
+    let (date, time) = rest.strip_suffix(" GMT")?.rsplit_once(' ')?;
+    if let Some((day, rest)) = date.split_once('-') {
+        // Sunday, 06-Nov-94 08:49:37 GMT
+        let (month, year) = rest.split_once('-')?;
+        let year = number(year, 2)?;
+        let century = if year < 70 { 2000 } else { 1900 };
+        return seconds(number(day, 2)?, month, century + year, time);
+    }
+    // Sun, 06 Nov 1994 08:49:37 GMT
+    let (day, rest) = date.split_once(' ')?;
+    let (month, year) = rest.split_once(' ')?;
+    seconds(number(day, 2)?, month, number(year, 4)?, time)
+}
+
+/// The inverse of [`render`], for a month by name and a time as `HH:MM:SS`.
+fn seconds(day: u64, month: &str, year: u64, time: &str) -> Option<u64> {
+    let at = MONTHS.iter().position(|name| name.as_slice() == month.as_bytes())?;
+    let month = u64::try_from(at).ok()? + 1;
+    let leap = year.is_multiple_of(400) || (year.is_multiple_of(4) && !year.is_multiple_of(100));
+    let last = match month {
+        2 => 28 + u64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let (hour, rest) = time.split_once(':')?;
+    let (minute, second) = rest.split_once(':')?;
+    let (hour, minute, second) = (number(hour, 2)?, number(minute, 2)?, number(second, 2)?);
+    // A leap second is the first second of the next minute.
+    let exists = (1..=last).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    if year < 1970 || !exists {
+        return None;
+    }
+    let march_year = if month > 2 { year } else { year - 1 };
+    let (era, year_of_era) = (march_year / 400, march_year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    let days = era * 146_097 + of_era - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// A number of exactly so many digits.
+fn number(text: &str, digits: usize) -> Option<u64> {
+    let valid = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| valid)
+}
+
 fn two(n: u64) -> [u8; 2] {
     let digit = |n: u64| b'0' + u8::try_from(n % 10).unwrap_or(0);
     [digit(n / 10), digit(n)]
@@ -89,6 +149,46 @@ mod tests {
         ];
         for (second, text) in cases {
             assert_eq!(date.text(second * 1000 + 999), text);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut date = Date::new();
+        for step in 0..20_000 {
+            let second = step * 400_009;
+            assert_eq!(parse(date.text(second * 1000).as_bytes()), Some(second));
+        }
+    }
+
+    #[test]
+    fn three_forms_are_read_and_nothing_else() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(784_111_777), "{text}");
+        }
+        assert_eq!(parse(b"Tuesday, 19-Jan-38 03:14:08 GMT"), Some(2_147_483_648));
+        for bad in [
+            "",
+            "Sun",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 29 Feb 2023 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 Nov +994 08:49:37 GMT",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994 GMT",
+        ] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
     }
 }

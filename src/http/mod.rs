@@ -17,6 +17,7 @@ pub mod fields;
 pub mod forward;
 pub mod h1;
 pub mod media;
+pub mod query;
 pub mod response;
 
 /// Bounds of one request; each edge is exact: the bound passes, one more does not.

@@ -5,7 +5,6 @@
 //! stream goes on, so a client that reconnects after it resumes from there. That id is made by the
 //! log from a position: no id of an event that the client may not read.
 
-use crate::config::Hub;
 use crate::config::LagPolicy;
 use crate::sse;
 
@@ -43,10 +42,11 @@ pub struct Gap<'a> {
     pub to: &'a str,
 }
 
-/// The event type of a gap; `None`: only the comment is sent.
+/// The event type of a gap, from the key and the policy for those who lag; `None`: only the
+/// comment is sent.
 #[must_use]
-pub fn kind(hub: &Hub) -> Option<&str> {
-    match (hub.gap_event.as_str(), hub.lag_policy) {
+pub fn kind(gap_event: &str, lag_policy: LagPolicy) -> Option<&str> {
+    match (gap_event, lag_policy) {
         ("", LagPolicy::Skip) => Some("gap"),
         ("", LagPolicy::Close | LagPolicy::Latest) => None,
         (kind, _) => Some(kind),
@@ -54,12 +54,12 @@ pub fn kind(hub: &Hub) -> Option<&str> {
 }
 
 impl Gap<'_> {
-    /// Appends the notice's wire form: a comment, and an event if the hub sends one. It must stand
-    /// on an event boundary.
-    pub fn encode(&self, hub: &Hub, out: &mut Vec<u8>) {
+    /// Appends the notice's wire form: a comment, and an event if there is a type for it (see
+    /// [`kind`]). It must stand on an event boundary.
+    pub fn encode(&self, kind: Option<&str>, out: &mut Vec<u8>) {
         let text = self.json();
         sse::encode_comment(&format!("gap {text}"), out);
-        let Some(kind) = kind(hub) else { return };
+        let Some(kind) = kind else { return };
         let event = sse::EventFields { kind, retry: None, id: self.to, data: &text };
         // The type comes from the checked configuration and the id from the log: neither holds a
         // line break. If one did, the comment above has announced the gap all the same.
@@ -81,10 +81,11 @@ impl Gap<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Hub;
 
     fn encoded(gap: Gap<'_>, hub: &Hub) -> String {
         let mut out = Vec::new();
-        gap.encode(hub, &mut out);
+        gap.encode(kind(&hub.gap_event, hub.lag_policy), &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -18,6 +18,7 @@ mod subscribe;
 
 pub use page::PAGE_CSP;
 pub use page::page;
+pub use page::stream_page;
 pub use publish::Publish;
 pub use publish::PublishError;
 pub use reserved::is_reserved;

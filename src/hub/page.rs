@@ -7,25 +7,41 @@
 /// The page's content security policy.
 pub const PAGE_CSP: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
     style-src 'sha256-QnVB3sp979nFftFzllxX05SE0AZo3c0ZXs0gmRCQ/fM='; \
-    script-src 'sha256-drI7nIfCfQqxA/pi1z1ocw32sbqVjx1JaygDtBCAE0A='; \
+    script-src 'sha256-Kz5lYEtmjLtwli3+iOhDkqt+VAInZkBgKyQ44Ka+cxs='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const PAGE: &str = include_str!("page.html");
 
-/// The page, which listens for gap events of this type.
+/// The hub's page, which listens for gap events of this type.
 #[must_use]
 pub fn page(gap_event: Option<&str>) -> String {
-    let mut escaped = String::new();
-    for c in gap_event.unwrap_or_default().chars() {
+    fill(gap_event, "")
+}
+
+/// The page of a shared event stream at this path, which listens for gap events of this type.
+#[must_use]
+pub fn stream_page(path: &str, gap_event: Option<&str>) -> String {
+    fill(gap_event, path)
+}
+
+fn fill(gap_event: Option<&str>, stream: &str) -> String {
+    let gap_event = escape(gap_event.unwrap_or_default());
+    PAGE.replace("{{gap-event}}", &gap_event).replace("{{stream}}", &escape(stream))
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '"' => escaped.push_str("&quot;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
+            '{' => escaped.push_str("&#123;"),
             c => escaped.push(c),
         }
     }
-    PAGE.replace("{{gap-event}}", &escaped)
+    escaped
 }
 
 #[cfg(test)]

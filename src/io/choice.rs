@@ -159,7 +159,7 @@ struct Host {
 /// What stands in the way, with the remedy.
 pub fn probe_uring() -> Result<(), Unavailable> {
     let waker = Waker::new().map_err(|error| Unavailable::classify(&error))?;
-    let mut uring = Uring::without_listener(&waker)?;
+    let mut uring = Uring::new(Vec::new(), &waker)?;
     selftest::run(&mut uring).map_err(Unavailable::SelfTest)
 }
 

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::fd::IntoRawFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -17,12 +18,14 @@ use crate::io::Interest;
 use crate::io::Outgoing;
 use crate::io::Ready;
 use crate::io::Recv;
+use crate::io::Remote;
 use crate::io::Short;
 use crate::io::Socket;
 use crate::io::Token;
 use crate::io::calls;
 use crate::io::calls::Refusal;
 use crate::io::listen::Listener;
+use crate::io::remote;
 use crate::io::sys;
 use crate::io::sys::Ctl;
 use crate::io::table;
@@ -31,19 +34,20 @@ use crate::io::waker::Waker;
 
 /// Readiness reports taken per turn.
 const EVENTS_MAX: usize = 1024;
-/// Connections accepted per turn, so that a storm of them keeps nobody waiting.
+/// Connections accepted per turn and listener, so that a storm of them keeps nobody waiting.
 const ACCEPTS_MAX: usize = 256;
-/// Data of the listener and of the eventfd. A socket's data has a positive descriptor below.
-const LISTENER: u64 = u64::MAX;
-const WAKER: u64 = u64::MAX - 1;
+/// Data of the listeners, from the first on, and of the eventfd: above any socket's, whose
+/// generations have fewer bits.
+const LISTENERS: u64 = 1 << 63;
+const WAKER: u64 = u64::MAX;
 
 /// The driver on epoll.
 pub struct Epoll {
     epoll: OwnedFd,
     waker: Waker,
-    listener: Option<Listener>,
+    listeners: Vec<Listener>,
     accepting: bool,
-    /// Why the kernel would not watch the listener: reported by the next turn.
+    /// Why the kernel would not watch the listeners: reported by the next turn.
     accept_error: Option<i32>,
     table: Table,
     /// Sockets that the kernel would not watch (no memory, no watches left): reported as gone.
@@ -53,23 +57,11 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    /// A driver that accepts from `listener` and is woken by `waker`.
+    /// A driver that accepts from `listeners`, if there are any, and is woken by `waker`.
     ///
     /// # Errors
     /// Out of descriptors or memory.
-    pub fn new(listener: Listener, waker: &Waker) -> io::Result<Self> {
-        Self::open(Some(listener), waker)
-    }
-
-    /// A driver that accepts nothing.
-    ///
-    /// # Errors
-    /// Out of descriptors or memory.
-    pub fn without_listener(waker: &Waker) -> io::Result<Self> {
-        Self::open(None, waker)
-    }
-
-    fn open(listener: Option<Listener>, waker: &Waker) -> io::Result<Self> {
+    pub fn new(listeners: Vec<Listener>, waker: &Waker) -> io::Result<Self> {
         let epoll = sys::epoll()?;
         // By edges: each wake is one edge, and the eventfd need not be read.
         sys::control(epoll.as_raw_fd(), Ctl::Add, waker.fd(), EPOLLIN | EPOLLET, WAKER)
@@ -77,7 +69,7 @@ impl Epoll {
         Ok(Self {
             epoll,
             waker: waker.clone(),
-            listener,
+            listeners,
             accepting: false,
             accept_error: None,
             table: Table::default(),
@@ -131,11 +123,14 @@ impl Epoll {
         }
     }
 
-    fn accept_some(&mut self, out: &mut Vec<Ready>) {
-        let Some(listener) = self.listener.as_ref().map(Listener::fd) else { return };
+    fn accept_some(&mut self, index: u16, out: &mut Vec<Ready>) {
+        let listener = self.listeners.get(usize::from(index)).map(Listener::fd);
+        let Some(fd) = listener.filter(|_| self.accepting) else { return };
         for _ in 0..ACCEPTS_MAX {
-            match sys::accept(listener) {
-                Ok((fd, peer)) => out.push(Ready::Accepted { socket: Socket(fd), peer }),
+            match sys::accept(fd) {
+                Ok((fd, peer)) => {
+                    out.push(Ready::Accepted { socket: Socket(fd), peer, listener: index });
+                }
                 Err(errno) => match calls::refusal(errno) {
                     Refusal::Empty => return,
                     Refusal::Passing => {}
@@ -147,6 +142,16 @@ impl Epoll {
                 },
             }
         }
+    }
+
+    /// Adds the listeners to the epoll set, or takes them out.
+    fn control_listeners(&self, ctl: Ctl) -> Result<(), i32> {
+        let mut done = Ok(());
+        for (listener, data) in self.listeners.iter().zip(LISTENERS..) {
+            let one = sys::control(self.epoll.as_raw_fd(), ctl, listener.fd(), EPOLLIN, data);
+            done = done.and(one);
+        }
+        done
     }
 }
 
@@ -227,6 +232,16 @@ impl Driver for Epoll {
         }
     }
 
+    fn connect(&mut self, to: &Remote, token: Token) -> Result<Socket, i32> {
+        let socket = Socket(remote::start(to)?.into_raw_fd());
+        self.watch(socket, token, Interest::Write);
+        Ok(socket)
+    }
+
+    fn connected(&mut self, socket: Socket) -> Result<(), i32> {
+        remote::connected(socket.0)
+    }
+
     fn finish(&mut self, socket: Socket) {
         sys::shutdown(socket.0, sys::SHUT_WR);
     }
@@ -245,20 +260,25 @@ impl Driver for Epoll {
     }
 
     fn accept(&mut self, on: bool) {
-        let Some(listener) = &self.listener else { return };
         self.accept_error = None;
         if on == self.accepting {
             return;
         }
-        let ctl = if on { Ctl::Add } else { Ctl::Delete };
-        let done = sys::control(self.epoll.as_raw_fd(), ctl, listener.fd(), EPOLLIN, LISTENER);
-        self.accepting = on && done.is_ok();
-        self.accept_error = done.err().filter(|_| on);
+        if !on {
+            // One that is not in the set is no news.
+            let _ = self.control_listeners(Ctl::Delete);
+            self.accepting = false;
+        } else if let Err(errno) = self.control_listeners(Ctl::Add) {
+            let _ = self.control_listeners(Ctl::Delete);
+            self.accept_error = Some(errno);
+        } else {
+            self.accepting = !self.listeners.is_empty();
+        }
     }
 
     fn stop_listening(&mut self) {
         self.accept(false);
-        self.listener = None;
+        self.listeners.clear();
     }
 
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
@@ -276,10 +296,13 @@ impl Driver for Epoll {
         for index in 0..count {
             let Some(event) = self.events.get(index) else { break };
             match (event.u64, event.events) {
-                (LISTENER, _) => self.accept_some(out),
                 (WAKER, _) => {
                     self.waker.clear();
                     out.push(Ready::Woken);
+                }
+                (data @ LISTENERS.., _) => {
+                    let index = u16::try_from(data - LISTENERS).unwrap_or(u16::MAX);
+                    self.accept_some(index, out);
                 }
                 (data, events) => self.fired(data, events, out),
             }

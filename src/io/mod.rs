@@ -10,8 +10,15 @@
 //!    `turn`, with the token given here. Several interests of one socket may be armed together;
 //!    the last token given for a socket is the one reported.
 //! 3. After `close` nothing is reported for that socket, and its descriptor is not reused before
-//!    the kernel has let go of it. `close` never blocks.
+//!    the kernel has let go of it. `close` never blocks, and is right at any moment, also while a
+//!    connect is under way.
 //! 4. `turn` sleeps only if nothing is ready and no wake is pending, and never calls back.
+//! 5. `connect` never waits: it fails at once, or makes a socket and arms its `Write`, as `watch`
+//!    does. When that is reported, `connected` says how it ended. Before it has said `Ok`, nothing
+//!    is sent on the socket.
+//! 6. A driver may have several listeners. They are started, paused and stopped together; each
+//!    connection comes with the index of its listener. A failure of one pauses all and is reported
+//!    once.
 
 mod calls;
 pub mod choice;
@@ -19,6 +26,7 @@ pub mod epoll;
 pub mod listen;
 #[allow(unsafe_code, reason = "the load generator's epoll and clock; see the module's header")]
 pub mod poller;
+mod remote;
 pub mod selftest;
 #[allow(unsafe_code, reason = "system calls that the standard library does not offer")]
 mod sys;
@@ -26,6 +34,8 @@ mod table;
 #[allow(unsafe_code, reason = "sends borrow bytes that the compiler cannot follow into the ring")]
 pub mod uring;
 pub mod waker;
+
+pub use remote::Remote;
 
 use std::io;
 use std::net::SocketAddr;
@@ -90,6 +100,8 @@ pub enum Ready {
         socket: Socket,
         /// Its peer.
         peer: SocketAddr,
+        /// The listener that it came to, by index.
+        listener: u16,
     },
     /// Accepting failed (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` …). The driver has paused
     /// accepting; `accept(true)` resumes it.
@@ -126,6 +138,21 @@ pub trait Driver {
     /// Adds an interest; `turn` answers once.
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest);
 
+    /// Starts to connect a new socket and arms its `Write` with the token: `turn` reports it when
+    /// the connect has ended, well or not, and [`connected`](Self::connected) says which.
+    ///
+    /// # Errors
+    /// The errno of a connect that failed at once: out of descriptors or ports, no route, refused,
+    /// no such Unix socket, or its backlog is full (`EAGAIN`). There is no socket then.
+    fn connect(&mut self, to: &Remote, token: Token) -> Result<Socket, i32>;
+
+    /// How a connect stands, to be asked when its `Write` was reported. A failure is told once.
+    ///
+    /// # Errors
+    /// The errno that ended it; `EINPROGRESS` while it is under way (then watch `Write` again). The
+    /// socket is still the caller's to close.
+    fn connected(&mut self, socket: Socket) -> Result<(), i32>;
+
     /// Shuts the writing side: what was sent arrives, then the peer reads the end.
     fn finish(&mut self, socket: Socket);
 
@@ -139,7 +166,7 @@ pub trait Driver {
     /// Starts or stops accepting. Starts stopped.
     fn accept(&mut self, on: bool);
 
-    /// Closes the listener for good, so that further connects are refused.
+    /// Closes the listeners for good, so that further connects are refused.
     fn stop_listening(&mut self);
 
     /// Waits up to `wait` (forever with `None`, not at all with zero), then appends what happened.

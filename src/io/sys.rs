@@ -19,9 +19,10 @@ use socket2::SockAddr;
 use socket2::SockAddrStorage;
 
 pub(super) use libc::{
-    EAGAIN, EBUSY, EINTR, EINVAL, ENOBUFS, ENOMEM, ENOSYS, EPERM, EPOLLERR, EPOLLET, EPOLLHUP,
-    EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, ETIME, IPPROTO_TCP, SHUT_RDWR, SHUT_WR,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_DEFER_ACCEPT, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT,
+    EAFNOSUPPORT, EAGAIN, EBUSY, ECONNREFUSED, EINPROGRESS, EINTR, EINVAL, ENAMETOOLONG, ENOBUFS,
+    ENOMEM, ENOSYS, ENOTCONN, EPERM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT,
+    EPOLLRDHUP, ETIME, IPPROTO_TCP, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    TCP_DEFER_ACCEPT, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT,
 };
 
 /// How a send must behave for `flush`: never wait, take all or say how much, raise no signal.
@@ -56,14 +57,26 @@ pub(super) fn recv(fd: i32, into: &mut [u8]) -> Result<usize, i32> {
     check_size(unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), flags) })
 }
 
-/// Throws away what has arrived, up to `bytes_max`, without copying it.
+/// Throws away what has arrived, up to about `bytes_max`; without copying it, where the socket is a
+/// TCP one.
 ///
 /// `close(2)` with unread input resets the connection, and a reset makes the peer drop what it has
 /// not read yet, for instance the answer that says why it is being closed.
 pub(super) fn discard(fd: i32, bytes_max: usize) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: (3): TCP with MSG_TRUNC writes nothing, so the null buffer is never touched.
-    let _ = unsafe { libc::recv(fd, ptr::null_mut(), bytes_max, flags) };
+    // SAFETY: (3): TCP with MSG_TRUNC writes nothing, so the null buffer is never touched. Any
+    // other socket that has something to copy finds that no memory is there, and says so.
+    let done = check_size(unsafe { libc::recv(fd, ptr::null_mut(), bytes_max, flags) });
+    if done != Err(libc::EFAULT) {
+        return;
+    }
+    let (mut sink, mut left) = ([0; 4096], bytes_max);
+    while let Ok(bytes @ 1..) = recv(fd, &mut sink) {
+        left = left.saturating_sub(bytes);
+        if left == 0 {
+            break;
+        }
+    }
 }
 
 /// `shutdown(2)`. A connection that is gone already is no news.
@@ -91,12 +104,39 @@ pub(super) fn accept(listener: i32) -> Result<(i32, SocketAddr), i32> {
     peer.map(|peer| (fd, peer)).inspect_err(|_| close(fd))
 }
 
-/// `getpeername(2)`: `ENOTCONN` if the peer has gone.
+/// `getpeername(2)`: `ENOTCONN` if there is no peer, yet or any more; `EAFNOSUPPORT` if its address
+/// is not an IP one.
 pub(super) fn peer(fd: i32) -> Result<SocketAddr, i32> {
     address(|storage, len| {
         // SAFETY: (2).
         check(unsafe { libc::getpeername(fd, storage, len) }).map(|_| ())
     })
+}
+
+/// `getsockname(2)`: our own address.
+pub(super) fn local(fd: i32) -> Result<SocketAddr, i32> {
+    address(|storage, len| {
+        // SAFETY: (2).
+        check(unsafe { libc::getsockname(fd, storage, len) }).map(|_| ())
+    })
+}
+
+/// Reads and clears `SO_ERROR`.
+pub(super) fn pending_error(fd: i32) -> Result<(), i32> {
+    let (mut error, mut size) = (0_i32, 4);
+    let at = ptr::from_mut(&mut error).cast();
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ERROR);
+    // SAFETY: (2).
+    check(unsafe { libc::getsockopt(fd, level, name, at, &raw mut size) })?;
+    if error == 0 { Ok(()) } else { Err(error) }
+}
+
+/// `poll(2)` without waiting: whether there is anything to read, room to write, or an end.
+pub(super) fn has_news(fd: i32) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN | libc::POLLOUT, revents: 0 };
+    // SAFETY: (2): one structure.
+    let count = check(unsafe { libc::poll(&raw mut poll, 1, 0) });
+    count.is_ok_and(|count| count > 0)
 }
 
 /// Lets `fill` write a socket address, and reads it.
@@ -111,7 +151,7 @@ fn address(
     // SAFETY: (2): storage and length come as a pair, zeroed, and the kernel writes within.
     let parsed = unsafe { SockAddr::try_init(wrapped) };
     filled?;
-    parsed.ok().and_then(|((), addr)| addr.as_socket()).ok_or(libc::EAFNOSUPPORT)
+    parsed.ok().and_then(|((), addr)| addr.as_socket()).ok_or(EAFNOSUPPORT)
 }
 
 /// Sets an integer socket option.
@@ -135,6 +175,15 @@ pub(super) fn discard_on_close(fd: i32) {
     let at = ptr::from_ref(&linger).cast();
     // SAFETY: (2).
     let _ = check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, at, size) });
+}
+
+/// Ends a TCP connection by a reset, now: what has not been taken is gone, a connect that is under
+/// way is given up, and polls answer. Other sockets refuse, and stay as they are.
+pub(super) fn disconnect(fd: i32) {
+    let nowhere = libc::sockaddr { sa_family: 0, sa_data: [0; 14] };
+    let size = libc::socklen_t::try_from(size_of_val(&nowhere)).unwrap_or(0);
+    // SAFETY: (2): the family 0 is `AF_UNSPEC`.
+    let _ = unsafe { libc::connect(fd, &raw const nowhere, size) };
 }
 
 fn own(fd: Result<i32, i32>) -> io::Result<OwnedFd> {

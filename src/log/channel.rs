@@ -4,11 +4,12 @@
 //! 1. Appends have one order; an append that returned an event is seen by every reader.
 //! 2. What is accepted is kept for the slowest reader: when one is behind by more than the
 //!    backlog limit, appends are refused before anything was taken.
-//! 3. An id of this epoch's form is only made here: publishers cannot forge positions.
+//! 3. An id of this epoch's form is only made here: publishers cannot forge positions. The sources
+//!    of a log with bounds for each topic may say what they like: their ids are looked up first.
 
-use super::bell::Bell;
-use super::event::{Draft, Event, EventId};
-use super::history::{History, Page};
+use super::bell::{Bell, Rope};
+use super::event::{Draft, Event, EventId, Topic};
+use super::history::{History, Page, TopicLimits};
 use super::segment::{Reader, Writer};
 use super::subscription::Subscription;
 use crate::base::map::Hasher;
@@ -19,7 +20,7 @@ use std::fmt::Write;
 use std::sync::{MutexGuard, PoisonError};
 
 /// How every made id starts.
-const MADE: &str = "urn:tide:";
+pub(super) const MADE: &str = "urn:tide:";
 
 /// What a channel keeps at most.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct Limits {
     pub age_max_millis: u64,
     /// Wire bytes that the slowest worker may be behind before appends are refused.
     pub backlog_bytes_max: u64,
+    /// Topics are sources of their own: each event has one, each topic has these bounds besides
+    /// those of the whole, and the ids of one topic say nothing in another. When the whole is over
+    /// its bounds, the oldest events go, whatever their topic.
+    pub per_topic: Option<TopicLimits>,
 }
 
 /// Why an append was refused; nothing was taken.
@@ -45,39 +50,11 @@ pub enum AppendError {
     Backlog,
 }
 
-/// Why events may be missing after a resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The id is not, or no longer, known.
-    Unknown,
-    /// The position is older than the history, or of an earlier epoch.
-    Expired,
-}
-
-/// What a `Last-Event-ID` means here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resumption {
-    /// Continue after this sequence number: nothing is missing.
-    After(u64),
-    /// `earliest`: everything kept.
-    Earliest,
-    /// A gap: everything kept, announced.
-    Lost(Loss),
-}
-
-impl Resumption {
-    /// The sequence number to continue after; 0 stands for everything kept.
-    #[must_use]
-    pub fn after(self) -> u64 {
-        if let Self::After(seq) = self { seq } else { 0 }
-    }
-}
-
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     writer: Writer,
-    history: History,
-    bells: Vec<Arc<Bell>>,
+    pub(super) history: History,
+    ropes: Vec<Arc<Rope>>,
     /// Wire bytes ever appended.
     total: u64,
     scratch: Vec<u8>,
@@ -101,8 +78,8 @@ impl Channel {
     pub fn new(limits: Limits, epoch: u64, hasher: Hasher) -> Self {
         let inner = Inner {
             writer: Writer::new(),
-            history: History::new(hasher.clone()),
-            bells: Vec::new(),
+            history: History::new(hasher.clone(), limits.per_topic),
+            ropes: Vec::new(),
             total: 0,
             scratch: Vec::new(),
             id: String::new(),
@@ -116,11 +93,6 @@ impl Channel {
         &self.hasher
     }
 
-    /// Hangs a worker's bell: it is rung after every append while its worker is parked.
-    pub fn hang(&self, bell: Arc<Bell>) {
-        self.lock().bells.push(bell);
-    }
-
     /// Appends an event. `encode` writes the wire form of the event with the id it is given.
     ///
     /// # Errors
@@ -131,12 +103,13 @@ impl Channel {
         unix_millis: u64,
         encode: impl FnOnce(&str, &mut Vec<u8>),
     ) -> Result<Arc<Event>, AppendError> {
-        if draft.id.as_deref().is_some_and(|id| self.position(id).is_some()) {
+        let reserved = |id: &str| self.limits.per_topic.is_none() && self.position(id).is_some();
+        if draft.id.as_deref().is_some_and(reserved) {
             return Err(AppendError::IdReserved);
         }
         let mut guard = self.lock();
         let inner = &mut *guard;
-        let slowest = inner.bells.iter().map(|bell| bell.read()).min().unwrap_or(u64::MAX);
+        let slowest = inner.ropes.iter().map(|rope| rope.read()).min().unwrap_or(u64::MAX);
         if inner.total.saturating_sub(slowest) > self.limits.backlog_bytes_max {
             return Err(AppendError::Backlog);
         }
@@ -170,8 +143,8 @@ impl Channel {
         self.trim(&mut inner.history, unix_millis);
         inner.writer.put(Arc::clone(&event));
         self.tail.store(seq, Ordering::Release);
-        for bell in &inner.bells {
-            bell.ring();
+        for rope in &inner.ropes {
+            rope.ring();
         }
         Ok(event)
     }
@@ -181,11 +154,28 @@ impl Channel {
         self.trim(&mut self.lock().history, unix_millis);
     }
 
-    /// A reader that sees every event after the returned sequence number.
+    /// A topic's source starts. Positions from before count as expired for who reads it: events
+    /// may have been missed. Again on an open topic: nothing. Without bounds for each topic:
+    /// nothing.
+    pub fn open(&self, topic: &Topic) {
+        self.lock().history.open(topic);
+    }
+
+    /// A topic's source has ended: its events go, and what they take. Readers who are behind still
+    /// get from the live chain what was appended before.
+    pub fn forget(&self, topic: &Topic) {
+        self.lock().history.forget(topic);
+    }
+
+    /// A reader that sees every event after the returned sequence number. After an append `bell`
+    /// is rung while its worker is parked, as long as the reader lives.
     #[must_use]
     pub fn reader(&self, bell: &Arc<Bell>) -> (Reader, u64) {
-        let inner = self.lock();
-        (inner.writer.reader(Arc::clone(bell), inner.total), inner.history.tail())
+        let mut inner = self.lock();
+        let reader = inner.writer.reader(Arc::clone(bell), inner.total);
+        inner.ropes.retain(|rope| !rope.is_cut());
+        inner.ropes.push(Arc::clone(reader.rope()));
+        (reader, inner.history.tail())
     }
 
     /// The newest sequence number; 0 before the first event.
@@ -205,25 +195,6 @@ impl Channel {
     pub fn kept(&self) -> (usize, usize) {
         let inner = self.lock();
         (inner.history.len(), inner.history.bytes())
-    }
-
-    /// What a client's `Last-Event-ID` means.
-    #[must_use]
-    pub fn resolve(&self, id: &str) -> Resumption {
-        if id == "earliest" {
-            return Resumption::Earliest;
-        }
-        let inner = self.lock();
-        match self.position(id) {
-            Some(seq) if seq > inner.history.tail() => Resumption::Lost(Loss::Unknown),
-            Some(seq) if seq + 1 < inner.history.head() => Resumption::Lost(Loss::Expired),
-            Some(seq) => Resumption::After(seq),
-            None => match inner.history.find(id) {
-                Some(seq) => Resumption::After(seq),
-                None if id.starts_with(MADE) => Resumption::Lost(Loss::Expired),
-                None => Resumption::Lost(Loss::Unknown),
-            },
-        }
     }
 
     /// The subscription's events after `after` (0: the oldest kept) and up to `upto`, about
@@ -247,7 +218,7 @@ impl Channel {
     }
 
     /// The position that an id of this epoch stands for. Only the form that `id` writes counts.
-    fn position(&self, id: &str) -> Option<u64> {
+    pub(super) fn position(&self, id: &str) -> Option<u64> {
         let (epoch, seq) = id.strip_prefix(MADE)?.split_once(':')?;
         let canonical = epoch.len() == 16
             && !epoch.bytes().any(|b| b.is_ascii_uppercase() || b == b'+')
@@ -271,8 +242,12 @@ impl Channel {
         });
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// A panic under the lock aborts the process, so a poisoned lock is only met in tests.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

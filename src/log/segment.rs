@@ -5,7 +5,7 @@
 //! 2. A segment's `next` is set when it is full, before the first event of the next one is put.
 //! 3. Dropping a long chain does not recurse.
 
-use super::bell::Bell;
+use super::bell::{Bell, Rope};
 use super::event::Event;
 use crate::base::sync::Arc;
 use std::sync::OnceLock;
@@ -71,8 +71,8 @@ impl Writer {
 
     /// A reader that sees what is put from now on. `read` is the log's byte count now.
     pub(super) fn reader(&self, bell: Arc<Bell>, read: u64) -> Reader {
-        bell.set_read(read);
-        Reader { segment: Arc::clone(&self.segment), at: self.filled, bell }
+        let rope = Arc::new(Rope::new(bell, read));
+        Reader { segment: Arc::clone(&self.segment), at: self.filled, rope }
     }
 }
 
@@ -81,7 +81,7 @@ impl Writer {
 pub struct Reader {
     segment: Arc<Segment>,
     at: usize,
-    bell: Arc<Bell>,
+    rope: Arc<Rope>,
 }
 
 impl Reader {
@@ -96,8 +96,13 @@ impl Reader {
     pub fn take(&mut self) -> Option<Arc<Event>> {
         let event = Arc::clone(self.peek()?);
         self.at += 1;
-        self.bell.set_read(event.total);
+        self.rope.set_read(event.total);
         Some(event)
+    }
+
+    /// What the channel keeps of it.
+    pub(super) fn rope(&self) -> &Arc<Rope> {
+        &self.rope
     }
 
     /// Moves on to the next segment when this one is read to its end.
@@ -115,6 +120,6 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.bell.set_read(u64::MAX);
+        self.rope.cut();
     }
 }

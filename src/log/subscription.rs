@@ -7,8 +7,12 @@
 //!    feed's key; `foreign` ones matter only for a private event that reaches the client by one
 //!    topic and is granted by another. So users with different tokens on one public topic share
 //!    a feed.
+//! 3. A hold is kept as long as somebody reads with its subscription, and is no part of what is
+//!    read: subscriptions that differ in it alone are equal.
 
 use super::event::{Event, Topic};
+use crate::base::sync::Arc;
+use std::fmt::Debug;
 use std::hash::Hash;
 
 /// Selects events by topic.
@@ -52,12 +56,19 @@ impl Grants {
     }
 }
 
-/// What one client reads. Equality and hash ignore the foreign grants: they are the feed's key.
+/// Something that is kept while somebody reads: its drop says that they have stopped. It happens
+/// on a worker's thread, amid a turn: it must be quick and must not wait.
+pub trait Hold: Debug + Send + Sync {}
+
+/// What one client reads. Equality and hash ignore the foreign grants and the hold: they are the
+/// feed's key.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     selectors: Box<[Selector]>,
     grants: Grants,
     foreign: Box<[Topic]>,
+    #[allow(dead_code, reason = "it is there for its drop")]
+    hold: Option<Arc<dyn Hold>>,
 }
 
 impl Subscription {
@@ -65,7 +76,8 @@ impl Subscription {
     #[must_use]
     pub fn new(mut selectors: Vec<Selector>, grants: Grants) -> Self {
         if selectors.contains(&Selector::Any) {
-            return Self { selectors: [Selector::Any].into(), grants, foreign: Box::default() };
+            let (selectors, foreign) = ([Selector::Any].into(), Box::default());
+            return Self { selectors, grants, foreign, hold: None };
         }
         selectors.sort_unstable();
         selectors.dedup();
@@ -75,7 +87,17 @@ impl Subscription {
             selectors: selectors.into(),
             grants: Grants { any: grants.any, topics: topics.into() },
             foreign: foreign.into(),
+            hold: None,
         }
+    }
+
+    /// The same, which keeps this as long as it, or the feed that was made from it, lives.
+    ///
+    /// A feed keeps the hold of the first subscription that it was opened for. One that joins it
+    /// later may drop its own: what it would hold is held for as long as its feed is there.
+    #[must_use]
+    pub fn holding(self, hold: Arc<dyn Hold>) -> Self {
+        Self { hold: Some(hold), ..self }
     }
 
     /// The selectors, sorted.
@@ -84,13 +106,21 @@ impl Subscription {
         &self.selectors
     }
 
+    /// The topics that it names exactly, sorted.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.selectors.iter().filter_map(|selector| match selector {
+            Selector::Any => None,
+            Selector::Exact(topic) => Some(topic),
+        })
+    }
+
     /// Grants outside the selectors, sorted.
     #[must_use]
     pub fn foreign(&self) -> &[Topic] {
         &self.foreign
     }
 
-    /// The same without the foreign grants: what a feed serves.
+    /// The same, its hold included, without the foreign grants: what a feed serves.
     #[must_use]
     pub fn shared(&self) -> Self {
         Self { foreign: Box::default(), ..self.clone() }

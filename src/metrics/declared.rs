@@ -7,12 +7,17 @@
 
 use super::labels::AcceptFailure;
 use super::labels::CloseReason;
+use super::labels::ConnectResult;
+use super::labels::Direction;
 use super::labels::GapReason;
 use super::labels::LagAction;
+use super::labels::Outcome;
 use super::labels::RefuseReason;
+use super::labels::RelayEnd;
 use super::labels::RequestKind;
 use super::labels::Stage;
 use super::labels::StatusClass;
+use super::labels::UpstreamFailure;
 
 /// In which unit a value is recorded, and so how it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +132,32 @@ counters! {
         "Clients past their lag limit, by what was done." Plain;
     Heartbeats "tidegate_heartbeats_total"
         "Comments sent to silent clients." Plain;
+    SoftRefusals "tidegate_soft_refusals_total"
+        "Event streams refused softly: 200, a reconnection time, and the end." Plain;
+    UpstreamEvents "tidegate_upstream_events_total"
+        "Events taken in from upstream streams." Plain;
+    UpstreamBytes "tidegate_upstream_bytes_total"
+        "Bytes of upstream streams' bodies." Plain;
+    UpstreamConnects(ConnectResult result) "tidegate_upstream_connects_total"
+        "Connections tried for upstream streams, by result." Plain;
+    UpstreamReconnects "tidegate_upstream_reconnects_total"
+        "Upstream streams asked for again after they had ended or failed." Plain;
+    UpstreamFailures(UpstreamFailure cause) "tidegate_upstream_failures_total"
+        "Upstream streams that failed or ended, by cause." Plain;
+    RelayEnds(RelayEnd reason) "tidegate_relay_ends_total"
+        "Exchanges with a backend that ended, by reason." Plain;
+    RelayBytes(Direction direction) "tidegate_relay_bytes_total"
+        "Bytes of bodies and tunnels passed on, by direction." Plain;
+    BackendConnects(ConnectResult result) "tidegate_backend_connects_total"
+        "Connections tried for exchanges with a backend, by result." Plain;
+    BackendReused "tidegate_backend_reused_total"
+        "Exchanges that began on a kept connection to a backend." Plain;
+    BackendRetries "tidegate_backend_retries_total"
+        "Further attempts of an exchange, after one that gave no answer." Plain;
+    BackendProbes(Outcome result) "tidegate_backend_probes_total"
+        "Health probes of backends' endpoints, by result." Plain;
+    BackendLookups(Outcome result) "tidegate_backend_lookups_total"
+        "Lookups of backends' names, by result." Plain;
     Turns "tidegate_turns_total"
         "Turns of the workers." Plain;
     TurnNanos(Stage stage) "tidegate_turn_seconds_total"
@@ -156,6 +187,13 @@ gauges! {
     HistoryEvents "tidegate_history_events" "Events in the history.";
     HistoryBytes "tidegate_history_bytes" "Bytes of the events in the history, in wire form.";
     DrainLeft "tidegate_drain_clients" "Subscribers still to be closed by the drain; else 0.";
+    Upstreams "tidegate_upstreams_open" "Upstream streams that are wanted, connected or not.";
+    Relays "tidegate_relays_open" "Exchanges with a backend under way.";
+    BackendIdle "tidegate_backend_idle_connections" "Connections to backends kept for reuse.";
+    BackendEndpoints "tidegate_backend_endpoints"
+        "Endpoints of backends: addresses that are known.";
+    BackendEndpointsOut "tidegate_backend_endpoints_out"
+        "Endpoints that get no requests: found unhealthy by probes, or left alone after failures.";
 }
 
 /// Declares the histograms: variant, name, help, unit, and log2 of the first bound.

@@ -72,6 +72,12 @@ label! {
         DrainDeadline "drain_deadline",
         /// Between two requests when the kernel ran out of descriptors or memory.
         Shed "shed",
+        /// A backend's response, or a tunnel, was passed on to its end, which ends the connection.
+        RelayDone "relay_done",
+        /// A response could not be passed on to its end: its backend failed or was late.
+        RelayCut "relay_cut",
+        /// The upstream stream said that there will be nothing more.
+        UpstreamEnded "upstream_ended",
     }
 }
 
@@ -86,6 +92,16 @@ label! {
         Preflight "preflight",
         /// The page at `/` and what belongs to it.
         Page "page",
+        /// A shared event stream, by a route.
+        Fanout "fanout",
+        /// Whatever a backend answers, by a route.
+        Proxy "proxy",
+        /// A fixed answer, by a route.
+        Respond "respond",
+        /// A redirect, by a route.
+        Redirect "redirect",
+        /// No route matched, or the one that did leads nowhere.
+        Unrouted "unrouted",
         /// A path or method that does not exist.
         Other "other",
         /// Not to be understood.
@@ -165,6 +181,94 @@ label! {
         Skip "skip",
         /// It got the newest event of each topic.
         Latest "latest",
+    }
+}
+
+label! {
+    /// How a connect ended.
+    ConnectResult "result" {
+        /// Connected, TLS included.
+        Success "success",
+        /// Refused, reset or unreachable.
+        Failed "failed",
+        /// Not done in time.
+        Timeout "timeout",
+        /// Connected, but TLS failed.
+        Tls "tls",
+    }
+}
+
+label! {
+    /// Whether something small worked.
+    Outcome "result" {
+        /// It did.
+        Success "success",
+        /// It did not.
+        Failure "failure",
+    }
+}
+
+label! {
+    /// Why an upstream stream failed or ended.
+    UpstreamFailure "cause" {
+        /// The name of its host has no address.
+        Dns "dns",
+        /// No connection: refused, reset or unreachable, or no healthy endpoint.
+        Connect "connect",
+        /// TLS failed: the certificate, or the handshake.
+        Tls "tls",
+        /// No connection, no head or no byte in time.
+        Timeout "timeout",
+        /// The status was none that a stream begins with.
+        Status "status",
+        /// The media type was not `text/event-stream`.
+        Type "type",
+        /// The response could not be parsed.
+        Protocol "protocol",
+        /// An event exceeded its limit.
+        EventTooLarge "event_too_large",
+        /// A redirect led nowhere, elsewhere, or too often.
+        Redirect "redirect",
+        /// The stream ended, in an orderly way or not.
+        Ended "ended",
+    }
+}
+
+label! {
+    /// Why an exchange with a backend ended.
+    RelayEnd "reason" {
+        /// The response was passed on whole.
+        Done "done",
+        /// A tunnel was closed by one of its ends.
+        TunnelDone "tunnel_done",
+        /// The client went away first.
+        ClientGone "client_gone",
+        /// The client's request could not be passed on whole: its framing was broken.
+        BadRequest "bad_request",
+        /// The client's request was not complete, or the client took no bytes, in time.
+        ClientTimeout "client_timeout",
+        /// No endpoint could be used, or none could be connected to.
+        Unavailable "unavailable",
+        /// The backend ended the connection before the response was complete.
+        BackendGone "backend_gone",
+        /// The backend's response could not be parsed.
+        Malformed "malformed",
+        /// The backend's response, or its head, was late.
+        Timeout "timeout",
+        /// Nothing moved for the idle timeout.
+        Idle "idle",
+        /// The process drained.
+        Drained "drained",
+    }
+}
+
+label! {
+    /// Which way bytes go.
+    Direction "direction" {
+        /// From the client to the backend.
+        Request "request",
+        /// From the backend to the client.
+        Response "response",
     }
 }
 

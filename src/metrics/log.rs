@@ -175,7 +175,7 @@ impl Throttle {
 }
 
 /// Appends a value: bare if it is plain, else quoted.
-fn append(line: &mut String, value: &str) {
+pub fn append(line: &mut String, value: &str) {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
     if !value.is_empty() && value.len() <= VALUE_CHARS_MAX && value.chars().all(plain) {
         line.push_str(value);

@@ -10,7 +10,9 @@
 //! 3. `run` returns when every worker has: after a drain, or at once on a second signal.
 
 mod threads;
+mod trust;
 
+use crate::backend::Backends;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::{Phase, PhaseFlag};
@@ -26,7 +28,8 @@ use crate::io::waker::Waker;
 use crate::log::{Channel, Limits};
 use crate::metrics::log::{Level, Log};
 use crate::metrics::{Gauge, Process};
-use crate::session::Site;
+use crate::session::{Site, upstream_limits};
+use crate::tls::{ClientSettings, SettingsFault};
 use crate::worker::Load;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -73,6 +76,14 @@ pub enum StartError {
         /// Why.
         cause: io::Error,
     },
+    /// TLS to a backend.
+    #[error("backend {backend}: TLS cannot be set up: {cause}")]
+    Tls {
+        /// Which.
+        backend: String,
+        /// Why, and what to do.
+        cause: SettingsFault,
+    },
     /// Something else that the kernel refused.
     #[error("cannot {what}: {cause}")]
     Kernel {
@@ -94,12 +105,15 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
     let host = Host { files_max, cpus: host.cpus.clone() };
     let decision = choice::decide(choice_of(config.io))?;
     log.info("driver", &[("io", &decision.kind.name()), ("reason", &decision.reason)]);
-    let (listeners, addr) = bind(config.listen, budget::workers(&config, &host))?;
+    let workers = budget::workers(&config, &host);
+    let (listeners, addresses) = bind_all(&config, workers)?;
     let admin = config.admin.map(bind_admin).transpose()?;
-    let shared = Shared::new(config, &host)?;
+    let shared = Shared::new(config, &host, clock, &addresses)?;
     let mut threads = Threads::new(Arc::clone(&shared.phase), log.clone());
-    for (index, listener) in listeners.into_iter().enumerate() {
-        threads.start(shared.seed(index, &decision, listener, &host, clock)?)?;
+    for (index, listeners) in listeners.into_iter().enumerate() {
+        let mut seed = shared.seed(index, &decision, listeners, &host, clock)?;
+        seed.workers = workers;
+        threads.start(seed)?;
     }
     let (end, ending) = control::ending();
     let control = Control {
@@ -111,6 +125,9 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
             workers: threads.len(),
         },
         sample: shared.sample(),
+        backends: Arc::clone(&shared.backends),
+        tls: shared.tls.to_vec(),
+        upstreams: shared.upstreams(clock),
         phase: Arc::clone(&shared.phase),
         wake: threads.wake(),
         clock: Arc::new(clock),
@@ -127,7 +144,9 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
     if let Some(admin) = at_admin {
         log.info(&format!("admin on http://{admin}"), &[]);
     }
-    log.info(&format!("listening on http://{addr}"), &[("workers", &threads.len())]);
+    for address in &addresses {
+        log.info(&format!("listening on http://{address}"), &[("workers", &threads.len())]);
+    }
     let ended = threads.join();
     drop(end);
     threads::join_control(control, &log);
@@ -138,12 +157,19 @@ pub fn run(config: Config, host: &Host) -> Result<(), StartError> {
 /// What the threads share.
 struct Shared {
     phase: Arc<PhaseFlag>,
+    backends: Arc<Backends>,
+    tls: Arc<[Option<ClientSettings>]>,
     site: Arc<Site>,
     load: Arc<Load>,
 }
 
 impl Shared {
-    fn new(config: Config, host: &Host) -> Result<Self, StartError> {
+    fn new(
+        config: Config,
+        host: &Host,
+        clock: SystemClock,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, StartError> {
         let mut chance = chance()?;
         let hasher = Hasher::new(chance.next());
         let connections = usize::try_from(budget::connections(&config, host));
@@ -155,11 +181,22 @@ impl Shared {
             bytes_max: hub.history_bytes_max,
             age_max_millis: u64::try_from(hub.history_age_max.as_millis()).unwrap_or(u64::MAX),
             backlog_bytes_max: budget::BACKLOG_BYTES,
+            per_topic: None,
         };
-        let channel = Arc::new(Channel::new(limits, chance.next(), hasher));
+        let channel = Arc::new(Channel::new(limits, chance.next(), hasher.clone()));
+        let upstream = |upstream| {
+            let limits = upstream_limits(upstream, budget::BACKLOG_BYTES);
+            Arc::new(Channel::new(limits, chance.next(), hasher.clone()))
+        };
+        let upstreams = config.gateway.upstreams.iter().map(upstream).collect();
         let phase = Arc::new(PhaseFlag::new());
-        let site = Arc::new(Site::new(Arc::new(config), channel, Arc::clone(&phase)));
-        Ok(Self { phase, site, load: Arc::new(load) })
+        let backends = Arc::new(Backends::new(&config.gateway));
+        let clock: Arc<dyn Clock + Send + Sync> = Arc::new(clock);
+        let tls = trust::settings(&config.gateway.backends, &clock)?.into();
+        let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let ports = addresses.iter().map(SocketAddr::port).collect();
+        let site = Arc::new(site.with_upstreams(upstreams).with_ports(ports));
+        Ok(Self { phase, backends, tls, site, load: Arc::new(load) })
     }
 
     /// What worker `index` starts from.
@@ -167,7 +204,7 @@ impl Shared {
         &self,
         index: usize,
         decision: &Decision,
-        listener: Listener,
+        listeners: Vec<Listener>,
         host: &Host,
         clock: SystemClock,
     ) -> Result<WorkerSeed, StartError> {
@@ -176,12 +213,25 @@ impl Shared {
             index,
             cpu: index.checked_rem(cpus.len()).and_then(|i| cpus.get(i)).copied(),
             kind: decision.kind,
-            listener,
+            listeners,
+            workers: 1,
             waker: Waker::new().map_err(|cause| kernel("make an eventfd", cause))?,
             site: Arc::clone(&self.site),
             load: Arc::clone(&self.load),
+            backends: Arc::clone(&self.backends),
+            tls: Arc::clone(&self.tls),
             chance: chance()?,
             clock,
+        })
+    }
+
+    /// The page about the upstream streams.
+    fn upstreams(&self, clock: SystemClock) -> control::Upstreams {
+        let site = Arc::clone(&self.site);
+        Box::new(move || {
+            let taps = site.registry().snapshot(clock.now());
+            let lines: String = taps.iter().map(|tap| format!("{tap}\n")).collect();
+            if lines.is_empty() { "none\n".to_owned() } else { lines }
         })
     }
 
@@ -189,9 +239,11 @@ impl Shared {
     fn sample(&self) -> control::Sample {
         let site = Arc::clone(&self.site);
         Box::new(move |recorder| {
-            let (events, bytes) = site.channel().kept();
-            recorder.set(Gauge::HistoryEvents, events as u64);
-            recorder.set(Gauge::HistoryBytes, bytes as u64);
+            let kept = site.groups().iter().map(|group| group.channel.kept());
+            let (events, bytes) =
+                kept.fold((0, 0), |sum, kept| (sum.0 + kept.0 as u64, sum.1 + kept.1 as u64));
+            recorder.set(Gauge::HistoryEvents, events);
+            recorder.set(Gauge::HistoryBytes, bytes);
         })
     }
 }
@@ -202,6 +254,29 @@ fn choice_of(io: Io) -> Choice {
         Io::Uring => Choice::Uring,
         Io::Epoll => Choice::Epoll,
     }
+}
+
+/// The listeners of each worker, one for each address of the configuration, and those addresses.
+fn bind_all(
+    config: &Config,
+    workers: usize,
+) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), StartError> {
+    let mut wanted: Vec<SocketAddr> = vec![config.listen];
+    for listener in &config.gateway.listeners {
+        if !wanted.contains(&listener.listen) {
+            wanted.push(listener.listen);
+        }
+    }
+    let mut all: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for address in wanted {
+        let (listeners, real) = bind(address, workers)?;
+        addresses.push(real);
+        for (of_worker, listener) in all.iter_mut().zip(listeners) {
+            of_worker.push(listener);
+        }
+    }
+    Ok((all, addresses))
 }
 
 /// One listener for each worker, all on one address; port 0 becomes the one that the kernel gave.

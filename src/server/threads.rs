@@ -6,6 +6,7 @@
 //! 3. No worker outlives its `Threads`.
 
 use super::StartError;
+use crate::backend::Backends;
 use crate::base::chance::Chance;
 use crate::base::phase::{Phase, PhaseFlag};
 use crate::base::sync::Arc;
@@ -21,6 +22,7 @@ use crate::log::Bell;
 use crate::metrics::log::Log;
 use crate::metrics::{Counters, Recorder};
 use crate::session::Site;
+use crate::tls::ClientSettings;
 use crate::worker::{Load, Parts, Worker};
 use std::io;
 use std::sync::mpsc;
@@ -31,10 +33,14 @@ pub(super) struct WorkerSeed {
     pub(super) index: usize,
     pub(super) cpu: Option<usize>,
     pub(super) kind: Kind,
-    pub(super) listener: Listener,
+    pub(super) listeners: Vec<Listener>,
+    /// Workers in all.
+    pub(super) workers: usize,
     pub(super) waker: Waker,
     pub(super) site: Arc<Site>,
     pub(super) load: Arc<Load>,
+    pub(super) backends: Arc<Backends>,
+    pub(super) tls: Arc<[Option<ClientSettings>]>,
     pub(super) chance: Chance,
     pub(super) clock: SystemClock,
 }
@@ -148,18 +154,20 @@ fn work(seed: WorkerSeed, ready: &mpsc::Sender<Report>, log: &Log) -> io::Result
         let (worker, remedy) = (seed.index, "give the process that CPU, or leave out `cpus`");
         log.warn("not pinned", &[("worker", &worker), ("cpu", &cpu), ("remedy", &remedy)]);
     }
-    let WorkerSeed { kind, listener, waker, site, load, chance, clock, .. } = seed;
+    let WorkerSeed { index, kind, listeners, waker, site, load, backends, tls, .. } = seed;
+    let (workers, chance, clock) = (seed.workers, seed.chance, seed.clock);
     let bell = Arc::new(Bell::new(Box::new({
         let waker = waker.clone();
         move || waker.wake()
     })));
-    let parts = Parts { site, load, recorder: Recorder::new(), bell, chance };
+    let (recorder, log) = (Recorder::new(), log.clone());
+    let parts = Parts { site, load, recorder, bell, chance, index, workers, backends, tls, log };
     match kind {
-        Kind::Uring => match Uring::new(listener, &waker) {
+        Kind::Uring => match Uring::new(listeners, &waker) {
             Ok(driver) => turn(driver, clock, parts, ready),
             Err(cause) => report(ready, cause.to_string()),
         },
-        Kind::Epoll => match Epoll::new(listener, &waker) {
+        Kind::Epoll => match Epoll::new(listeners, &waker) {
             Ok(driver) => turn(driver, clock, parts, ready),
             Err(cause) => report(ready, cause.to_string()),
         },

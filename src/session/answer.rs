@@ -5,7 +5,6 @@
 //! Spec: Fetch, "CORS protocol"; `reference`: Mercure, response stream and CORS.
 
 use super::At;
-use super::Site;
 use crate::auth::Origins;
 use crate::http::date::Date;
 use crate::http::h1::Head;
@@ -37,9 +36,9 @@ impl<'a> Answer<'a> {
         Self { at, kind, to, cross: None, csp: "default-src 'self'" }
     }
 
-    /// To a request of the hub: pages of other origins may be allowed to read it.
-    pub(super) fn hub(self, head: &'a Head, site: &'a Site) -> Self {
-        Self { cross: Some((head.first("origin"), site.origins())), ..self }
+    /// To a request that pages of these other origins may make.
+    pub(super) fn cross(self, head: &'a Head, origins: &'a Origins) -> Self {
+        Self { cross: Some((head.first("origin"), origins)), ..self }
     }
 
     /// With another content security policy.

@@ -13,24 +13,37 @@
 //! Invariants:
 //! 1. What is appended to `out` does not depend on how the input is cut, up to the limit on answers
 //!    to one piece of input.
-//! 2. After [`Next::Close`] and [`Next::Subscribe`] the session has ended: it is not called again.
+//! 2. After [`Next::Close`], [`Next::Subscribe`] and [`Next::Relay`] the session has ended: it is
+//!    not called again. What follows a request that is passed on is made with [`Session::resume`].
 //! 3. Input behind a subscribe is ignored: an endless answer leaves no place for the next one.
 //! 4. Between requests a session holds no memory beyond its own 100 bytes.
 //! 5. Tokens are read and judged; no byte of one reaches `out`, an error or a log line.
 
 mod answer;
+mod edit;
 mod exchange;
+mod fanout;
+mod group;
 mod publish;
+mod routed;
 mod site;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
+pub use group::GROUPS_MAX;
+pub use group::Group;
+pub use group::HUB;
+pub use group::Terms;
+pub use group::upstream_limits;
+pub use routed::Passage;
 pub use site::Site;
 
+use crate::base::sync::Arc;
 use crate::base::time::Moment;
 use crate::http::h1::Decoder;
 use crate::http::h1::Fault;
+use crate::http::h1::Head;
 use crate::http::h1::Item;
 use crate::http::h1::Stage;
 use crate::http::response::To;
@@ -38,8 +51,11 @@ use crate::log::Subscription;
 use crate::metrics::CloseReason;
 use crate::metrics::Recorder;
 use crate::metrics::RequestKind;
+use crate::upstream::Tap;
 use answer::Answer;
 use exchange::Exchange;
+use std::cell::RefCell;
+use std::net::SocketAddr;
 
 /// The time, and where to count. The worker makes one for each piece of input.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +66,23 @@ pub struct At<'a> {
     pub unix_millis: u64,
     /// The worker's counters.
     pub recorder: &'a Recorder,
+    /// Chance: shares, mirrors, ids of requests.
+    pub seed: u64,
+    /// How the connection came in.
+    pub arrival: Arrival,
+    /// Upstream streams that a request opens: the worker has to feed them.
+    pub opened: &'a RefCell<Vec<Arc<Tap>>>,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which of the router's addresses it came to.
+    pub address: usize,
+    /// Its peer.
+    pub peer: SocketAddr,
+    /// The worker that has it.
+    pub worker: usize,
 }
 
 /// What the worker does next with the connection, once `out` is on its way.
@@ -62,15 +95,21 @@ pub enum Next {
     Close(CloseReason),
     /// Send `out`, then the subscription's events. Nothing more is read.
     Subscribe(Box<Subscribe>),
+    /// Send `out`, then pass this request on; [`Session::into_decoder`] has the rest of it.
+    Relay(Box<Passage>),
 }
 
 /// A client that asked for a stream and got its head.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
+    /// Whose client it becomes: a place in [`Site::groups`].
+    pub group: usize,
     /// What it reads.
     pub subscription: Subscription,
     /// Everything kept after this sequence number comes first, 0 being all; `None`: from now on.
     pub after: Option<u64>,
+    /// It knows that events up to here may have left the history; see [`crate::log::Start`].
+    pub told: u64,
     /// When its token ends, in milliseconds of the Unix epoch; the stream must end by then.
     pub until_unix_millis: Option<u64>,
 }
@@ -121,14 +160,14 @@ impl Session {
         let out_max = out.len() + ANSWERS_BYTES_MAX;
         let mut answered = false;
         loop {
-            let next = match self.decoder.decode(&mut rest, site.limits()) {
+            // Until a head says where its body goes, the body is of any size.
+            let limits = match self.exchange {
+                Some(_) => *site.limits(),
+                None => site.limits().any_body(),
+            };
+            let next = match self.decoder.decode(&mut rest, &limits) {
                 Ok(Item::Wait) => break,
-                Ok(Item::Head(head)) => {
-                    let mut exchange = Box::new(Exchange::new(head, site, at));
-                    let next = exchange.begin(site, at, out);
-                    self.exchange = Some(exchange);
-                    next
-                }
+                Ok(Item::Head(head)) => self.begin(head, site, at, out),
                 Ok(Item::Body(bytes)) => {
                     if let Some(exchange) = &mut self.exchange {
                         exchange.take(bytes);
@@ -141,8 +180,13 @@ impl Session {
                 }
                 Err(fault) => refuse(fault, at, out),
             };
-            if !matches!(next, Next::Read) {
-                return next;
+            match next {
+                Next::Read => {}
+                Next::Relay(mut passage) => {
+                    passage.input = rest.to_vec();
+                    return Next::Relay(passage);
+                }
+                next => return next,
             }
             if out.len() > out_max {
                 return Next::Close(CloseReason::OverLimit);
@@ -150,6 +194,33 @@ impl Session {
         }
         self.set_timer(answered, site, at.now);
         Next::Read
+    }
+
+    /// A head is complete.
+    fn begin(&mut self, head: Box<Head>, site: &Site, at: &At<'_>, out: &mut Vec<u8>) -> Next {
+        let fits = head.fits(site.limits());
+        let mut exchange = Box::new(Exchange::new(head, site, at));
+        if let Err(fault) = fits
+            && !exchange.is_passed_on()
+        {
+            return refuse(fault, at, out);
+        }
+        let next = exchange.begin(site, at, out);
+        self.exchange = Some(exchange);
+        next
+    }
+
+    /// A connection that goes on after a request was passed on.
+    #[must_use]
+    pub fn resume(decoder: Decoder, now: Moment, site: &Site) -> Self {
+        let deadline = now.after(site.config().limits.keep_alive_timeout);
+        Self { decoder, exchange: None, deadline, timer: Timer::KeepAlive }
+    }
+
+    /// The decoder, for who passes the request on.
+    #[must_use]
+    pub fn into_decoder(self) -> Decoder {
+        self.decoder
     }
 
     /// When [`Session::expire`] is due.

@@ -6,6 +6,7 @@
 //! would stop an `EventSource` for good, so the stream begins and the drain ends it.
 
 use super::At;
+use super::HUB;
 use super::Next;
 use super::Site;
 use super::Subscribe;
@@ -78,8 +79,10 @@ pub(super) fn answer(
         }
     }
     Next::Subscribe(Box::new(Subscribe {
+        group: HUB,
         subscription: subscription(&query, &reader, site),
         after,
+        told: 0,
         until_unix_millis: reader.until_unix_millis,
     }))
 }
@@ -140,8 +143,8 @@ fn announce(id: &str, loss: Loss, site: &Site, at: &At<'_>, out: &mut Vec<u8>) -
     at.recorder.add(Counter::Gaps(counted), 1);
     // What is kept follows, so the stream is whole from just before the oldest event kept.
     let after = site.channel().head() - 1;
-    let hub = &site.config().hub;
-    let from = Some(id).filter(|id| id.len() <= hub.topic_bytes_max);
-    Gap { reason, from, to: &site.channel().id(after) }.encode(hub, out);
+    let from = Some(id).filter(|id| id.len() <= site.config().hub.topic_bytes_max);
+    let kind = site.hub().terms.gap_kind.as_deref();
+    Gap { reason, from, to: &site.channel().id(after) }.encode(kind, out);
     after
 }

@@ -18,6 +18,8 @@ pub struct Faults {
     pub hangup_in_flush: u64,
     /// An accept fails for want of descriptors or memory.
     pub accept: u64,
+    /// A connect is refused, at once or later, or never ends.
+    pub connect: u64,
     /// A turn reports only a part of what is ready.
     pub partial_turn: u64,
     /// A worker is not scheduled for a while.
@@ -42,6 +44,7 @@ impl Faults {
             reset: 400,
             hangup_in_flush: 400,
             accept: 12,
+            connect: 12,
             partial_turn: 4,
             stall: 16,
             leap: 3000,
@@ -54,7 +57,7 @@ impl Faults {
     /// Short sends and latency, but nothing that ends a connection or bends time.
     #[must_use]
     pub fn gentle() -> Self {
-        Self { reset: 0, hangup_in_flush: 0, leap: 0, ..Self::nasty() }
+        Self { reset: 0, hangup_in_flush: 0, connect: 0, leap: 0, ..Self::nasty() }
     }
 
     /// Nothing goes wrong.
@@ -66,6 +69,7 @@ impl Faults {
             reset: 0,
             hangup_in_flush: 0,
             accept: 0,
+            connect: 0,
             partial_turn: 0,
             stall: 0,
             leap: 0,

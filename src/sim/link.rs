@@ -18,6 +18,8 @@ pub const ECONNRESET: i32 = 104;
 /// Something on its way to the server.
 #[derive(Debug)]
 pub(super) enum Piece {
+    /// The connect that the server began has ended well.
+    Open,
     Bytes(Vec<u8>),
     End,
     Reset(i32),
@@ -71,6 +73,8 @@ pub(super) struct Link {
     pub(super) finished: bool,
     pub(super) armed: u8,
     pub(super) token: Option<Token>,
+    /// The server's connect has not ended.
+    pub(super) connecting: bool,
 }
 
 impl Link {
@@ -94,6 +98,7 @@ impl Link {
             finished: false,
             armed: 0,
             token: None,
+            connecting: false,
         }
     }
 
@@ -114,7 +119,8 @@ impl Link {
         if !self.up.is_empty() {
             met |= READ;
         }
-        if self.failed.is_some() || self.room() >= self.writable_from {
+        let open = !self.connecting && self.room() >= self.writable_from;
+        if self.failed.is_some() || open {
             met |= WRITE;
         }
         met & self.armed
@@ -126,6 +132,7 @@ impl Link {
         while self.coming.front().is_some_and(|(at, _)| *at <= now) {
             any = true;
             match self.coming.pop_front() {
+                Some((_, Piece::Open)) => self.connecting = false,
                 Some((_, Piece::Bytes(bytes))) if self.closed => {
                     // The server no longer reads: the kernel answers with a reset.
                     self.peer_reset |= !bytes.is_empty();

@@ -21,6 +21,7 @@
 pub mod book;
 pub mod cast;
 pub mod clock;
+pub mod dial;
 pub mod driver;
 pub mod faults;
 pub mod link;

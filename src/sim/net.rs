@@ -6,6 +6,7 @@
 //! 2. What is due is in `due` once, with its time; time moves on only when nothing is due.
 
 use super::clock::SimClock;
+use super::dial::Services;
 use super::faults::Canary;
 use super::faults::Faults;
 use super::link::ECONNRESET;
@@ -74,6 +75,7 @@ pub struct Net {
     pub(super) due: BTreeSet<(Moment, Due)>,
     /// When each peer acts next.
     pub(super) peer_due: Vec<Option<Moment>>,
+    pub(super) services: Services,
     /// The last one who acted was a peer of this number, or a worker.
     windows: (usize, usize),
 }
@@ -96,6 +98,7 @@ impl Net {
             free: Vec::new(),
             due: BTreeSet::new(),
             peer_due: Vec::new(),
+            services: Services::default(),
             windows: (200, 6000),
         }
     }
@@ -163,8 +166,7 @@ impl Net {
         let id = self.links.len();
         let host = u8::try_from(peer % 250).unwrap_or(0);
         let local = 1024 + u16::try_from(id % 60_000).unwrap_or(0);
-        let (from, to) = self.windows;
-        let window = from + self.below(to - from);
+        let window = self.draw_window();
         let mut link = Link::new(port, peer, SocketAddr::from(([10, 0, 0, host], local)), window);
         if self.chance.one_in(2) {
             link.writable_from = (window / 3).max(1);
@@ -173,6 +175,11 @@ impl Net {
         let at = self.now().after(self.latency());
         self.ports.get_mut(port)?.backlog.push_back((at, id));
         Some(LinkId(id))
+    }
+
+    pub(super) fn draw_window(&mut self) -> usize {
+        let (from, to) = self.windows;
+        from + self.below(to - from)
     }
 
     fn send_piece(&mut self, id: LinkId, piece: Piece) {

@@ -149,6 +149,10 @@ impl Net {
         if let Some(errno) = link.failed {
             return Err(if errno == ECONNRESET { ECONNRESET } else { EPIPE });
         }
+        if link.connecting {
+            self.verdict.fail(Law::Contract, "a send before the connect has ended");
+            return Err(EPIPE);
+        }
         if link.finished {
             self.verdict.fail(Law::Contract, "a send after finish");
             return Err(EPIPE);
@@ -242,7 +246,7 @@ impl Net {
         self.server_close(id);
     }
 
-    fn open(&mut self, id: usize) -> i32 {
+    pub(super) fn open(&mut self, id: usize) -> i32 {
         let now = self.now();
         while self.cooling.front().is_some_and(|(at, _)| *at <= now) {
             self.free.extend(self.cooling.pop_front().map(|(_, fd)| fd));
@@ -346,7 +350,7 @@ impl Net {
             let Some((_, id)) = port.backlog.pop_front() else { return };
             let socket = Socket(self.open(id));
             if let Some(link) = self.links.get(id) {
-                out.push(Ready::Accepted { socket, peer: link.addr });
+                out.push(Ready::Accepted { socket, peer: link.addr, listener: 0 });
             }
         }
     }

@@ -78,6 +78,7 @@ impl Scenario {
             bytes_max: hub.history_bytes_max,
             age_max_millis: u64::try_from(hub.history_age_max.as_millis()).unwrap_or(u64::MAX),
             backlog_bytes_max: self.backlog_bytes_max,
+            per_topic: None,
         };
         let channel = Arc::new(Channel::new(limits, chance.next(), hasher.clone()));
         let phase = Arc::new(PhaseFlag::new());
@@ -109,11 +110,11 @@ fn part(world: &World, site: &Arc<Site>, load: &Arc<Load>, chance: Chance) -> Pa
     let (site, load) = (Arc::clone(site), Arc::clone(load));
     Box::new(move |world: &World| {
         let recorder = Recorder::new();
-        let bell = Arc::new(Bell::new(Box::new(move || waker.wake())));
+        let bell = Bell::new(Box::new(move || waker.wake()));
         let unsent_max = site.config().limits.unsent_bytes_max;
         let seat = world.enter(port, Some(recorder.counters()));
         let clock = world.lock().net.clock.clone();
-        let parts = Parts { site, load, recorder, bell, chance };
+        let parts = Parts::alone(site, load, recorder, bell, chance, Arc::new(clock.clone()));
         let mut worker = Worker::new(driver, clock, parts);
         loop {
             match worker.turn() {

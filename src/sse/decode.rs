@@ -8,6 +8,9 @@
 use memchr::memchr;
 use memchr::memchr2;
 
+/// Buffers larger than this are given back once their line or event is over.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Why decoding ended: the fault of the peer.
@@ -118,6 +121,13 @@ impl Decoder {
         self.retry
     }
 
+    /// The event that was reported last, while nothing was decoded since: whoever had no room for
+    /// it asks again.
+    #[must_use]
+    pub fn reported(&self) -> Option<Event<'_>> {
+        self.reported.then(|| self.event())
+    }
+
     /// The stream ended: forgets what was unfinished, keeps the last event id and the reconnection
     /// time, and is ready for the next stream.
     pub fn end(&mut self) {
@@ -139,16 +149,18 @@ impl Decoder {
         match self.advance(input) {
             Ok(None) => Ok(None),
             Ok(Some(Found::Comment)) => Ok(Some(Item::Comment(&self.comment))),
-            Ok(Some(Found::Event)) => {
-                let kind = if self.kind.is_empty() { "message" } else { &self.kind };
-                let (id, data) = (self.last_event_id.as_str(), self.data.as_str());
-                Ok(Some(Item::Event(Event { kind, id, data })))
-            }
+            Ok(Some(Found::Event)) => Ok(Some(Item::Event(self.event()))),
             Err(error) => {
                 self.failed = Some(error);
                 Err(error)
             }
         }
+    }
+
+    /// The event that the buffers hold.
+    fn event(&self) -> Event<'_> {
+        let kind = if self.kind.is_empty() { "message" } else { &self.kind };
+        Event { kind, id: &self.last_event_id, data: &self.data }
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Found>, DecodeError> {
@@ -159,6 +171,7 @@ impl Decoder {
             self.reported = false;
             self.data.clear();
             self.kind.clear();
+            self.data.shrink_to(KEPT_BYTES_MAX);
         }
         loop {
             if self.after_cr && !input.is_empty() {
@@ -182,6 +195,7 @@ impl Decoder {
                 line.extend_from_slice(head);
                 let found = self.line(&line);
                 line.clear();
+                line.shrink_to(KEPT_BYTES_MAX);
                 self.line = line;
                 found?
             };
@@ -340,6 +354,29 @@ mod tests {
         assert_eq!(decoder.retry(), Some(u64::MAX));
         all(&mut decoder, b"retry:-1\nretry:1 \nretry\nretry:\nretry:+5\n").unwrap();
         assert_eq!(decoder.retry(), Some(u64::MAX));
+    }
+
+    #[test]
+    fn an_event_is_reported_until_more_is_decoded() {
+        let mut decoder = Decoder::new(100);
+        let mut input = b"event: x\nid: 1\ndata: a\n\ndata: b\n\n".as_slice();
+        assert_eq!(decoder.reported(), None);
+        assert!(decoder.decode(&mut input).unwrap().is_some());
+        let event = Some(Event { kind: "x", id: "1", data: "a" });
+        assert_eq!((decoder.reported(), decoder.reported()), (event, event));
+        assert!(decoder.decode(&mut input).unwrap().is_some());
+        assert_eq!(decoder.reported(), Some(Event { kind: "message", id: "1", data: "b" }));
+        assert_eq!(decoder.decode(&mut input), Ok(None));
+        assert_eq!(decoder.reported(), None);
+    }
+
+    #[test]
+    fn a_large_event_leaves_no_large_buffer() {
+        let mut decoder = Decoder::new(1 << 20);
+        let (head, tail) = (format!("data: {}", "x".repeat(1 << 19)), "\n\n:\n");
+        all(&mut decoder, head.as_bytes()).unwrap();
+        assert_eq!(all(&mut decoder, tail.as_bytes()).unwrap().len(), 1);
+        assert!(decoder.line.capacity() + decoder.data.capacity() <= 2 * KEPT_BYTES_MAX);
     }
 
     #[test]

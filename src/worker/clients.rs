@@ -1,17 +1,19 @@
 //! Subscribers: from a session to the fan-out, the sweep, and their ends.
 //!
 //! Invariants:
-//! 1. The log is read while there is a client, and not otherwise.
+//! 1. A group's log is read while the group has a client, and not otherwise.
 //! 2. A client's descriptor is closed where its `Effect::Dropped` is handled, or on hang-up.
 
 use super::{AddressKey, Owner, Worker};
 use crate::base::slots::Handle;
+use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::feed::{Announce, BATCH, ClientId, Dropped, Effect, Gap, NEVER, Newcomer, Tick, Until};
+use crate::feed::{Announce, BATCH, Batch, ClientId, Dropped, Effect, Gap};
+use crate::feed::{NEVER, Newcomer, Tally, Tick, Until};
 use crate::hub;
 use crate::io::{Driver, Interest, Outgoing, Socket};
 use crate::metrics::{CloseReason, Counter, GapReason, Gauge, Histogram, LagAction};
-use crate::session::{Site, Subscribe};
+use crate::session::{Group, Subscribe};
 use arrayvec::ArrayVec;
 use std::io;
 use std::time::Duration;
@@ -23,7 +25,7 @@ const SEND_BYTES: usize = 4 * 1024 * 1024;
 
 /// Writes the notices of gaps.
 pub(super) struct Notices<'a> {
-    pub(super) site: &'a Site,
+    pub(super) group: &'a Group,
 }
 
 impl Announce for Notices<'_> {
@@ -33,8 +35,9 @@ impl Announce for Notices<'_> {
             Gap::Expired => hub::gap::Reason::Expired,
         };
         let mut out = Vec::new();
-        let to = self.site.channel().id(upto);
-        hub::gap::Gap { reason, from: None, to: &to }.encode(&self.site.config().hub, &mut out);
+        let to = self.group.channel.id(upto);
+        let kind = self.group.terms.gap_kind.as_deref();
+        hub::gap::Gap { reason, from: None, to: &to }.encode(kind, &mut out);
         out
     }
 }
@@ -53,31 +56,33 @@ pub(super) fn ticks(span: Duration) -> Tick {
 }
 
 impl<D: Driver, C: Clock> Worker<D, C> {
-    /// A session became a stream: `head` is sent first.
+    /// A session became a stream of a group: `head` is sent first.
     pub(super) fn subscribe(&mut self, handle: Handle, wish: Subscribe, head: &[u8], now: Moment) {
+        let site = Arc::clone(&self.site);
+        let Some(shared) = site.groups().get(wish.group) else {
+            debug_assert!(false, "a session names a group of its site");
+            return self.release(handle, CloseReason::Answered);
+        };
         let Some((socket, key)) = self.promote(handle) else { return };
-        if self.reader.is_none() {
-            let (reader, routed) = self.site.channel().reader(&self.bell);
-            self.reader = Some(reader);
-            self.fanout.start(routed);
-        }
+        let until = self.until(wish.until_unix_millis, shared.terms.age_max, now);
+        let Some(group) = self.groups.open(wish.group, &site, &self.bell) else { return };
         let newcomer = Newcomer {
             socket: socket.0,
             tag: key.0,
-            after: wish.after.unwrap_or_else(|| self.site.channel().tail()),
-            until: self.until(wish.until_unix_millis, now),
+            after: wish.after.unwrap_or_else(|| shared.channel.tail()),
+            told: wish.told,
+            until,
             subscription: wish.subscription,
             head: head.to_vec(),
         };
-        let id = self.fanout.subscribe(newcomer, tick(now));
+        let id = group.fanout.subscribe(newcomer, tick(now));
         self.recorder.raise(Gauge::Clients, 1);
-        self.watch(socket, Owner::Client(id), Interest::Hangup);
+        self.watch(socket, Owner::Client(wish.group, id), Interest::Hangup);
     }
 
     /// When a client that starts now is to be ended.
-    fn until(&mut self, token_end: Option<u64>, now: Moment) -> (Tick, Until) {
+    fn until(&mut self, token_end: Option<u64>, age: Duration, now: Moment) -> (Tick, Until) {
         let mut until = (NEVER, Until::Age);
-        let age = self.site.config().hub.age_max;
         if !age.is_zero() {
             // Drawn from 80 to 100 %, so that clients that came together do not go together.
             let fifth = u64::try_from(age.as_millis() / 5).unwrap_or(u64::MAX);
@@ -103,63 +108,108 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// The kernel reports a client.
-    pub(super) fn client_event(&mut self, id: ClientId, writable: bool, hangup: bool) {
+    pub(super) fn client_event(&mut self, number: usize, id: ClientId, room: bool, hangup: bool) {
+        let Some(group) = self.groups.find_mut(number) else { return };
         if hangup {
-            if let Some((socket, tag)) = self.fanout.remove(id) {
+            if let Some((socket, tag)) = group.fanout.remove(id) {
                 self.close_client(socket, tag, CloseReason::PeerGone);
             }
-        } else if writable {
-            self.fanout.unblock(id);
+        } else if room {
+            group.fanout.unblock(id);
         }
     }
 
-    /// Sends ready clients what they have not got, one batch.
+    /// Sends ready clients what they have not got: one batch, in which groups take turns to be
+    /// first.
     pub(super) fn sweep(&mut self, now: Moment) -> io::Result<()> {
         let mut batch = std::mem::take(&mut self.scratch.batch);
-        self.fanout.gather(SENDS, SEND_BYTES, &mut batch);
-        if !batch.is_empty() {
-            let mut shorts: ArrayVec<(usize, Result<usize, i32>), BATCH> = ArrayVec::new();
-            {
-                let mut sends: ArrayVec<Outgoing<'_>, BATCH> = ArrayVec::new();
-                for (index, _) in &batch {
-                    let (socket, bytes) = self.fanout.range(*index);
-                    sends.push(Outgoing { socket: Socket(socket), bytes });
-                }
-                for short in self.driver.flush(&sends)? {
-                    shorts.push((short.index, short.sent));
-                }
-            }
-            let settled = self.fanout.settle(&batch, &shorts, tick(now));
-            self.recorder.add(Counter::Sends, batch.len() as u64);
-            self.recorder.add(Counter::SentBytes, settled.bytes);
-            self.recorder.add(Counter::Shorts, settled.shorts);
-            self.recorder.observe(Histogram::SweepBatch, batch.len() as u64);
-            if self.newest_millis != 0 {
-                let late = self.clock.unix_millis().saturating_sub(self.newest_millis);
-                self.recorder.observe(Histogram::DeliveryNanos, late.saturating_mul(1_000_000));
+        batch.clear();
+        self.scratch.parts.clear();
+        let mut bytes = 0;
+        for place in self.groups.in_turn() {
+            let Some(group) = self.groups.at_mut(place) else { continue };
+            let from = batch.len();
+            bytes += group.fanout.gather(SENDS, SEND_BYTES - bytes.min(SEND_BYTES), &mut batch);
+            if batch.len() > from {
+                self.scratch.parts.push((place, from..batch.len()));
             }
         }
-        if self.fanout.ready() == 0 {
-            self.newest_millis = 0;
+        if !batch.is_empty() {
+            self.send(&batch, now)?;
         }
         self.scratch.batch = batch;
         self.carry_out(now);
         Ok(())
     }
 
-    /// Does what the fan-out asked for, and takes over what it counted.
-    pub(super) fn carry_out(&mut self, now: Moment) {
-        let mut effects = std::mem::take(self.fanout.effects());
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Full { client, socket } => {
-                    self.watch(Socket(socket), Owner::Client(client), Interest::Write);
+    /// Sends a batch in one flush, and tells each group what became of its part.
+    fn send(&mut self, batch: &Batch, now: Moment) -> io::Result<()> {
+        let mut shorts: ArrayVec<(usize, Result<usize, i32>), BATCH> = ArrayVec::new();
+        {
+            let mut sends: ArrayVec<Outgoing<'_>, BATCH> = ArrayVec::new();
+            for (place, part) in &self.scratch.parts {
+                let Some(group) = self.groups.at(*place) else { continue };
+                for (index, _) in batch.get(part.clone()).unwrap_or_default() {
+                    let (socket, bytes) = group.fanout.range(*index);
+                    sends.push(Outgoing { socket: Socket(socket), bytes });
                 }
-                Effect::Dropped { socket, tag, why } => self.dropped(socket, tag, why, now),
+            }
+            for short in self.driver.flush(&sends)? {
+                shorts.push((short.index, short.sent));
             }
         }
-        *self.fanout.effects() = effects;
-        let tally = self.fanout.tally();
+        self.recorder.add(Counter::Sends, batch.len() as u64);
+        self.recorder.observe(Histogram::SweepBatch, batch.len() as u64);
+        let unix_millis = self.clock.unix_millis();
+        for (place, part) in self.scratch.parts.drain(..) {
+            let Some(group) = self.groups.at_mut(place) else { continue };
+            let of_part = |(index, sent): &(usize, Result<usize, i32>)| {
+                part.contains(index).then(|| (*index - part.start, *sent))
+            };
+            let own: ArrayVec<_, BATCH> = shorts.iter().filter_map(of_part).collect();
+            let part = batch.get(part).unwrap_or_default();
+            let settled = group.fanout.settle(part, &own, tick(now));
+            self.recorder.add(Counter::SentBytes, settled.bytes);
+            self.recorder.add(Counter::Shorts, settled.shorts);
+            if group.newest_millis != 0 {
+                let late = unix_millis.saturating_sub(group.newest_millis);
+                self.recorder.observe(Histogram::DeliveryNanos, late.saturating_mul(1_000_000));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the fan-outs asked for, and takes over what they counted.
+    pub(super) fn carry_out(&mut self, now: Moment) {
+        // From the end: a group that has lost its last client is replaced by the last one.
+        for place in (0..self.groups.len()).rev() {
+            let Some(group) = self.groups.at_mut(place) else { continue };
+            if group.fanout.ready() == 0 {
+                group.newest_millis = 0;
+            }
+            let number = group.number;
+            let mut effects = std::mem::take(group.fanout.effects());
+            let tally = group.fanout.tally();
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Full { client, socket } => {
+                        self.watch(Socket(socket), Owner::Client(number, client), Interest::Write);
+                    }
+                    Effect::Dropped { socket, tag, why } => self.dropped(socket, tag, why, now),
+                }
+            }
+            self.count_tally(tally);
+            let Some(group) = self.groups.at_mut(place) else { continue };
+            *group.fanout.effects() = effects;
+            if group.fanout.clients() == 0 {
+                self.groups.leave(place);
+                // Without clients the worker may sleep for long: what it last told must be true.
+                self.gauges();
+            }
+        }
+    }
+
+    fn count_tally(&self, tally: Tally) {
         let recorder = &self.recorder;
         recorder.add(Counter::Routed, tally.appends);
         recorder.add(Counter::CatchUpPages, tally.pages);
@@ -170,17 +220,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         recorder.add(Counter::Gaps(GapReason::LagLatest), tally.conflated);
         recorder.add(Counter::Gaps(GapReason::HistoryEnd), tally.expired);
         recorder.add(Counter::Starved, tally.starved);
-        self.leave_log();
-    }
-
-    /// Without clients the log need not be read.
-    fn leave_log(&mut self) {
-        if self.reader.is_some() && self.fanout.clients() == 0 {
-            self.fanout.start(0);
-            self.reader = None;
-            // Without clients the worker may sleep for long: what it last told must be true.
-            self.gauges();
-        }
     }
 
     fn dropped(&mut self, socket: i32, tag: u32, why: Dropped, now: Moment) {
@@ -190,6 +229,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     Until::Age => CloseReason::AgeLimit,
                     Until::Token => CloseReason::TokenExpired,
                     Until::Drain => CloseReason::Drained,
+                    Until::Source => CloseReason::UpstreamEnded,
                 };
                 self.recorder.add(Counter::Closed(reason), 1);
                 self.recorder.lower(Gauge::Clients, 1);

@@ -8,24 +8,22 @@
 //!    what its session asked for is done, and its answer sent, before it is read again.
 //! 4. Answers that are stuck have a budget; a connection that would exceed it is closed.
 
-use super::{AddressKey, Owner, Refused, Worker};
+use super::relays::Passing;
+use super::{AddressKey, Owner, Refused, Timer, Worker};
 use crate::base::slots::Handle;
 use crate::base::time::{Clock, Moment};
-use crate::config::budget::ANSWERS_SHARE;
-use crate::io::{Driver, Interest, Outgoing, Recv, Socket};
+use crate::io::{Driver, Interest, Recv, Socket};
 use crate::metrics::{CloseReason, Counter, Gauge, RefuseReason};
-use crate::session::{Next, Session};
+use crate::session::{Arrival, Next, Session};
 use arrayvec::ArrayVec;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Connections that are read in one turn.
-const READS: usize = 128;
+pub(super) const READS: usize = 128;
 /// Bytes of answers after which no further connection is read in one turn.
 const ANSWERS_BYTES: usize = 256 * 1024;
-/// How long a half-closed connection is read at most.
-const LINGER: Duration = Duration::from_secs(2);
 /// How long a connection may take to say something before it can be shed for others.
 const FRESH: Duration = Duration::from_millis(250);
 /// Connections between requests that are closed when descriptors run out.
@@ -34,9 +32,13 @@ const SHED: usize = 16;
 /// One connection that is not a client.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: Socket,
+    pub(super) socket: Socket,
     key: AddressKey,
-    state: State,
+    /// The listener that it came to. One that merely lingers has none: 0.
+    listener: u16,
+    /// Who is at the other end. Nobody knows it any more of one that merely lingers.
+    peer: SocketAddr,
+    pub(super) state: State,
     /// When it came in.
     since: Moment,
     /// When its time is over.
@@ -45,13 +47,17 @@ pub(super) struct Connection {
     timer: Moment,
     /// It stands in the queue of the readable.
     queued: bool,
-    /// The rest of an answer that the kernel did not take.
-    rest: Vec<u8>,
+    /// Bytes that the kernel did not take.
+    pub(super) rest: Vec<u8>,
+    /// Input of the next request, which came with one that was passed on.
+    pub(super) backlog: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Reading(Session),
+    /// Its request is passed on.
+    Relaying(Box<Passing>),
     /// Its answer must go out; then it ends.
     Closing,
     /// Half-closed; what comes is discarded.
@@ -59,15 +65,30 @@ enum State {
 }
 
 /// An answer of this turn: whose, and where in the scratch it stands.
-struct Answer {
-    handle: Handle,
-    from: usize,
-    next: Next,
+pub(super) struct Answer {
+    pub(super) handle: Handle,
+    pub(super) from: usize,
+    pub(super) next: Next,
+}
+
+impl Connection {
+    pub(super) fn is_relaying(&self) -> bool {
+        matches!(self.state, State::Relaying(_))
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// How it came in, on this worker.
+    fn arrival(&self, worker: usize) -> Arrival {
+        Arrival { address: usize::from(self.listener), peer: self.peer, worker }
+    }
 }
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// A connection came in.
-    pub(super) fn admit(&mut self, socket: Socket, peer: SocketAddr, now: Moment) {
+    pub(super) fn admit(&mut self, socket: Socket, peer: SocketAddr, listener: u16, now: Moment) {
         self.recorder.add(Counter::Accepted, 1);
         let key = self.load.key(peer);
         if let Err(refused) = self.load.enter(key) {
@@ -83,10 +104,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let session = Session::new(now, &self.site);
         let deadline = session.deadline();
         let handle = self.own(socket, key, State::Reading(session), deadline, now);
+        if let Some(connection) = self.connections.find_mut(handle) {
+            (connection.listener, connection.peer) = (listener, peer);
+        }
         self.watch(socket, Owner::Connection(handle), Interest::Read);
     }
 
-    fn own(
+    pub(super) fn own(
         &mut self,
         socket: Socket,
         key: AddressKey,
@@ -94,26 +118,37 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         deadline: Moment,
         since: Moment,
     ) -> Handle {
-        let (timer, queued, rest) = (deadline, false, Vec::new());
-        let connection = Connection { socket, key, state, since, deadline, timer, queued, rest };
+        let connection = Connection {
+            socket,
+            key,
+            listener: 0,
+            peer: SocketAddr::from(([0, 0, 0, 0], 0)),
+            state,
+            since,
+            deadline,
+            timer: deadline,
+            queued: false,
+            rest: Vec::new(),
+            backlog: Vec::new(),
+        };
         let handle = self.connections.insert(connection);
-        self.wheel.set(deadline, handle);
+        self.wheel.set(deadline, Timer::Connection(handle));
         handle
     }
 
     /// Moves a connection's deadline. The wheel gets an entry only if it has none as early: an
     /// earlier one finds the new deadline when it comes up.
-    fn set_deadline(&mut self, handle: Handle, deadline: Moment) {
+    pub(super) fn set_deadline(&mut self, handle: Handle, deadline: Moment) {
         let Some(connection) = self.connections.find_mut(handle) else { return };
         connection.deadline = deadline;
         if deadline < connection.timer {
             connection.timer = deadline;
-            self.wheel.set(deadline, handle);
+            self.wheel.set(deadline, Timer::Connection(handle));
         }
     }
 
     /// Queues a connection to be read.
-    fn enqueue(&mut self, handle: Handle) {
+    pub(super) fn enqueue(&mut self, handle: Handle) {
         if let Some(connection) = self.connections.find_mut(handle)
             && !connection.queued
         {
@@ -123,7 +158,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Waits for more input, unless the connection is queued to be read anyway.
-    fn await_input(&mut self, handle: Handle) {
+    pub(super) fn await_input(&mut self, handle: Handle) {
         if let Some(connection) = self.connections.find(handle)
             && !connection.queued
         {
@@ -132,12 +167,27 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// The kernel reports a connection.
-    pub(super) fn connection_event(&mut self, handle: Handle, readable: bool, writable: bool) {
-        let Some(connection) = self.connections.find(handle) else { return };
-        if !connection.rest.is_empty() && !writable {
+    pub(super) fn connection_event(
+        &mut self,
+        handle: Handle,
+        readable: bool,
+        writable: bool,
+        hangup: bool,
+        now: Moment,
+    ) {
+        let Some(connection) = self.connections.find_mut(handle) else { return };
+        let is_stuck = !connection.rest.is_empty();
+        if let State::Relaying(passing) = &mut connection.state {
+            passing.watched &= !hangup;
+            // Who asked and shuts its side has gone, whatever is on its way to it.
+            if hangup && !self.relay_wants_client(handle) {
+                return self.client_gone(handle, CloseReason::PeerGone, now);
+            }
+        }
+        if is_stuck && !writable && !hangup {
             return;
         }
-        if readable || writable {
+        if readable || writable || hangup {
             self.enqueue(handle);
         }
     }
@@ -177,7 +227,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.send_rest(handle, now)?;
             return Ok(None);
         }
-        let socket = connection.socket;
+        if !connection.backlog.is_empty() {
+            let bytes = std::mem::take(&mut connection.backlog);
+            return self.take(handle, &bytes, true, now, out);
+        }
+        let (socket, relaying) = (connection.socket, connection.is_relaying());
+        if relaying && !self.relay_wants_client(handle) {
+            self.await_relay_client(handle);
+            return Ok(None);
+        }
         let mut input = std::mem::take(&mut self.scratch.input);
         let received = self.driver.recv(socket, &mut input);
         let next = match received {
@@ -187,19 +245,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Recv::Empty => {
                 self.await_input(handle);
-                None
+                Ok(None)
             }
             Recv::End => {
-                self.release(handle, CloseReason::PeerGone);
-                None
+                self.client_gone(handle, CloseReason::PeerGone, now);
+                Ok(None)
             }
             Recv::Failed(_) => {
-                self.release(handle, CloseReason::PeerReset);
-                None
+                self.client_gone(handle, CloseReason::PeerReset, now);
+                Ok(None)
             }
         };
         self.scratch.input = input;
-        Ok(next)
+        next
     }
 
     fn take(
@@ -209,154 +267,39 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         more: bool,
         now: Moment,
         out: &mut Vec<u8>,
-    ) -> Option<Next> {
-        let unix_millis = self.clock.unix_millis();
-        let at = crate::session::At { now, unix_millis, recorder: &self.recorder };
-        let connection = self.connections.find_mut(handle)?;
+    ) -> io::Result<Option<Next>> {
+        let (unix_millis, seed) = (self.clock.unix_millis(), self.chance.next());
+        let Some(connection) = self.connections.find_mut(handle) else { return Ok(None) };
+        let arrival = connection.arrival(self.index);
+        let (recorder, opened) = (&self.recorder, &self.opened);
+        let at = crate::session::At { now, unix_millis, recorder, seed, arrival, opened };
         let from = out.len();
         let next = match &mut connection.state {
-            State::Reading(session) => session.handle(bytes, &self.site, &at, out),
+            State::Reading(session) => {
+                let next = session.handle(bytes, &self.site, &at, out);
+                let deadline = session.deadline();
+                self.set_deadline(handle, deadline);
+                next
+            }
+            State::Relaying(_) => {
+                if more {
+                    self.enqueue(handle);
+                }
+                self.client_bytes(handle, bytes, now)?;
+                return Ok(None);
+            }
             // What comes is discarded.
             State::Closing | State::Lingering => Next::Read,
         };
-        if let State::Reading(session) = &connection.state {
-            let deadline = session.deadline();
-            self.set_deadline(handle, deadline);
-        }
+        self.start_opened(now)?;
         if more {
             self.enqueue(handle);
         }
         if matches!(next, Next::Read) && out.len() == from {
             self.await_input(handle);
-            return None;
+            return Ok(None);
         }
-        Some(next)
-    }
-
-    /// Sends this turn's answers in one flush, then does what each session asked for.
-    fn deliver(
-        &mut self,
-        answers: &mut ArrayVec<Answer, READS>,
-        out: &[u8],
-        now: Moment,
-    ) -> io::Result<()> {
-        let mut sends: ArrayVec<Outgoing<'_>, READS> = ArrayVec::new();
-        let mut whose: ArrayVec<usize, READS> = ArrayVec::new();
-        let ends: ArrayVec<usize, READS> =
-            answers.iter().skip(1).map(|a| a.from).chain([out.len()]).take(answers.len()).collect();
-        for (n, (answer, end)) in answers.iter().zip(&ends).enumerate() {
-            let bytes = out.get(answer.from..*end).unwrap_or_default();
-            let Some(connection) = self.connections.find(answer.handle) else { continue };
-            // A stream's head goes to the fan-out, which sends it before the first event.
-            if !bytes.is_empty() && !matches!(answer.next, Next::Subscribe(_)) {
-                sends.push(Outgoing { socket: connection.socket, bytes });
-                whose.push(n);
-            }
-        }
-        let mut taken = [None; READS];
-        if !sends.is_empty() {
-            for short in self.driver.flush(&sends)? {
-                if let Some(slot) = whose.get(short.index).and_then(|n| taken.get_mut(*n)) {
-                    *slot = Some(short.sent);
-                }
-            }
-        }
-        for ((answer, end), taken) in answers.drain(..).zip(ends).zip(taken) {
-            let bytes = out.get(answer.from..end).unwrap_or_default();
-            match (answer.next, taken) {
-                (Next::Subscribe(wish), _) => self.subscribe(answer.handle, *wish, bytes, now),
-                (_, Some(Err(_))) => self.release(answer.handle, CloseReason::PeerReset),
-                (next, Some(Ok(sent))) => {
-                    let rest = bytes.get(sent..).unwrap_or_default();
-                    self.keep_rest(answer.handle, rest, next, now);
-                }
-                (Next::Read, None) => self.read_on(answer.handle),
-                (Next::Close(reason), None) => self.finish(answer.handle, reason, now),
-            }
-        }
-        Ok(())
-    }
-
-    /// The kernel did not take the whole answer.
-    fn keep_rest(&mut self, handle: Handle, rest: &[u8], next: Next, now: Moment) {
-        let (write_timeout, unsent_bytes_max) = {
-            let limits = &self.site.config().limits;
-            (limits.write_timeout, limits.unsent_bytes_max)
-        };
-        if self.stuck_bytes + rest.len() > unsent_bytes_max / ANSWERS_SHARE {
-            self.release(handle, CloseReason::UnsentBudget);
-            return;
-        }
-        let Some(connection) = self.connections.find_mut(handle) else { return };
-        connection.rest = rest.to_vec();
-        self.stuck_bytes += rest.len();
-        if let Next::Close(reason) = next {
-            self.recorder.add(Counter::Closed(reason), 1);
-            connection.state = State::Closing;
-        }
-        let socket = connection.socket;
-        self.set_deadline(handle, now.after(write_timeout));
-        self.watch(socket, Owner::Connection(handle), Interest::Write);
-    }
-
-    fn send_rest(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
-        let write_timeout = self.site.config().limits.write_timeout;
-        let Some(connection) = self.connections.find_mut(handle) else { return Ok(()) };
-        let socket = connection.socket;
-        let short = self.driver.flush(&[Outgoing { socket, bytes: &connection.rest }])?;
-        match short.first().map(|short| short.sent) {
-            None => {
-                self.stuck_bytes -= connection.rest.len();
-                connection.rest = Vec::new();
-                if matches!(connection.state, State::Closing) {
-                    self.half_close(handle, now);
-                } else {
-                    self.read_on(handle);
-                }
-            }
-            Some(Ok(sent)) => {
-                connection.rest.drain(..sent);
-                self.stuck_bytes -= sent;
-                if sent > 0 {
-                    self.set_deadline(handle, now.after(write_timeout));
-                }
-                self.watch(socket, Owner::Connection(handle), Interest::Write);
-            }
-            Some(Err(_)) => self.release(handle, CloseReason::PeerReset),
-        }
-        Ok(())
-    }
-
-    /// An answer is out: the next request may come.
-    fn read_on(&mut self, handle: Handle) {
-        let Some(connection) = self.connections.find(handle) else { return };
-        if let State::Reading(session) = &connection.state {
-            let deadline = session.deadline();
-            self.set_deadline(handle, deadline);
-        }
-        self.await_input(handle);
-    }
-
-    /// The last answer is out: end in order.
-    fn finish(&mut self, handle: Handle, reason: CloseReason, now: Moment) {
-        self.recorder.add(Counter::Closed(reason), 1);
-        self.half_close(handle, now);
-    }
-
-    fn half_close(&mut self, handle: Handle, now: Moment) {
-        let Some(connection) = self.connections.find_mut(handle) else { return };
-        connection.state = State::Lingering;
-        let socket = connection.socket;
-        self.set_deadline(handle, now.after(LINGER));
-        self.driver.finish(socket);
-        self.await_input(handle);
-    }
-
-    /// A client got its last bytes: its connection lingers here.
-    pub(super) fn linger(&mut self, socket: Socket, key: AddressKey, now: Moment) {
-        let handle = self.own(socket, key, State::Lingering, now.after(LINGER), now);
-        self.driver.finish(socket);
-        self.watch(socket, Owner::Connection(handle), Interest::Read);
+        Ok(Some(next))
     }
 
     /// Takes a connection out, without closing it: it becomes a client.
@@ -365,11 +308,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Closes a connection now.
-    fn release(&mut self, handle: Handle, reason: CloseReason) {
+    pub(super) fn release(&mut self, handle: Handle, reason: CloseReason) {
         let Some(connection) = self.connections.remove(handle) else { return };
         self.stuck_bytes -= connection.rest.len();
         // One that lingers or ends was counted when it began to.
-        if matches!(connection.state, State::Reading(_)) {
+        if matches!(connection.state, State::Reading(_) | State::Relaying(_)) {
             self.recorder.add(Counter::Closed(reason), 1);
         }
         self.driver.close(connection.socket);
@@ -384,23 +327,33 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// A connection's timer came up.
     pub(super) fn expire(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
-        let unix_millis = self.clock.unix_millis();
-        let at = crate::session::At { now, unix_millis, recorder: &self.recorder };
         let Some(connection) = self.connections.find_mut(handle) else { return Ok(()) };
         if connection.timer > now {
             return Ok(()); // A stale entry: an earlier one has taken its place.
         }
         if connection.deadline > now {
             connection.timer = connection.deadline;
-            self.wheel.set(connection.deadline, handle);
+            self.wheel.set(connection.deadline, Timer::Connection(handle));
             return Ok(());
         }
         // The entry is spent: whatever deadline comes next needs one of its own.
         connection.timer = Moment::from_nanos(u64::MAX);
+        if connection.is_relaying() {
+            return self.expire_relay(handle, now);
+        }
         if !connection.rest.is_empty() {
             self.release(handle, CloseReason::WriteTimeout);
             return Ok(());
         }
+        self.expire_session(handle, now)
+    }
+
+    fn expire_session(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
+        let (unix_millis, seed) = (self.clock.unix_millis(), 0);
+        let Some(connection) = self.connections.find_mut(handle) else { return Ok(()) };
+        let arrival = connection.arrival(self.index);
+        let (recorder, opened) = (&self.recorder, &self.opened);
+        let at = crate::session::At { now, unix_millis, recorder, seed, arrival, opened };
         let State::Reading(session) = &mut connection.state else {
             self.release(handle, CloseReason::Answered);
             return Ok(());
@@ -415,10 +368,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.deliver(&mut answers, &out, now)?;
             }
             // Its deadline is later than we thought: look again then.
-            Next::Read | Next::Subscribe(_) => {
+            Next::Read | Next::Subscribe(_) | Next::Relay(_) => {
                 let deadline = session.deadline().max(now.after(super::TICK));
                 (connection.deadline, connection.timer) = (deadline, deadline);
-                self.wheel.set(deadline, handle);
+                self.wheel.set(deadline, Timer::Connection(handle));
             }
         }
         Ok(())
@@ -450,10 +403,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Closes every connection at once.
-    pub(super) fn release_all(&mut self) {
+    pub(super) fn release_all(&mut self, now: Moment) {
         let all: Vec<Handle> = self.connections.iter().map(|(handle, _)| handle).collect();
         for handle in all {
-            self.release(handle, CloseReason::DrainDeadline);
+            self.client_gone(handle, CloseReason::DrainDeadline, now);
         }
     }
 }

@@ -10,10 +10,6 @@ use crate::metrics::{AcceptFailure, Counter, Stage};
 use std::io;
 use std::time::Duration;
 
-/// Feeds that are looked at in one turn.
-const ROUTE_BUDGET: usize = 2048;
-/// Clients that are given a page in one turn.
-const CATCH_UP_BUDGET: usize = 256;
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,17 +31,18 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.add(Counter::Turns, 1);
         // Before the phase: at the end a connection that was just accepted is closed with the rest.
         for event in ready.drain(..) {
-            self.reap(event, now);
+            self.reap(event, now)?;
         }
         self.scratch.ready = ready;
-        if self.follow_phase(now) == Progress::Done {
+        if self.follow_phase(now)? == Progress::Done {
             return Ok(Progress::Done);
         }
         let reaped = self.lap(Stage::Reap, now);
         self.intake(now)?;
+        self.intake_outbounds(now)?;
         self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
-        self.route();
+        self.groups.route(&self.site);
         let routed = self.lap(Stage::Route, taken);
         self.sweep(now)?;
         let swept = self.lap(Stage::Sweep, routed);
@@ -54,15 +51,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(Progress::Running)
     }
 
-    /// How long to sleep. A worker that reads the log parks its bell before it does.
+    /// How long to sleep. A worker that reads a log parks its bell before it does.
     fn wait(&mut self, now: Moment) -> Option<Duration> {
         if self.is_busy() {
             return Some(Duration::ZERO);
         }
-        if self.reader.is_some() {
+        if self.groups.len() > 0 {
             self.bell.park();
             // An append between the last look and `park` has rung nobody: look again.
-            if self.has_unread() {
+            if self.groups.has_unread() {
                 self.bell.unpark();
                 return Some(Duration::ZERO);
             }
@@ -72,22 +69,16 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     fn is_busy(&mut self) -> bool {
         !self.readable.is_empty()
-            || self.fanout.ready() > 0
-            || self.fanout.is_routing()
-            || self.fanout.can_catch_up()
-            || self.has_unread()
+            || !self.arrived.is_empty()
+            || self.groups.is_busy()
             || !self.overdue.is_empty()
     }
 
-    /// Whether there are events to route, and room for them or somebody to take it from.
-    fn has_unread(&mut self) -> bool {
-        (!self.fanout.is_over_budget() || self.fanout.can_shed())
-            && self.reader.as_mut().is_some_and(|reader| reader.peek().is_some())
-    }
-
-    fn reap(&mut self, event: Ready, now: Moment) {
+    fn reap(&mut self, event: Ready, now: Moment) -> io::Result<()> {
         match event {
-            Ready::Accepted { socket, peer } => self.admit(socket, peer, now),
+            Ready::Accepted { socket, peer, listener } => {
+                self.admit(socket, peer, listener, now);
+            }
             Ready::AcceptFailed { errno } => {
                 let cause = match errno {
                     EMFILE | ENFILE => AcceptFailure::Descriptors,
@@ -98,14 +89,22 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.accept_at = Some(now.after(ACCEPT_PAUSE));
                 self.load.report_shortage();
             }
-            Ready::Woken => {}
+            // Names may have been looked up.
+            Ready::Woken => {
+                self.attempt_nameless(now)?;
+                self.connect_nameless(now)?;
+            }
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
-                Owner::Client(id) => self.client_event(id, writable, hangup),
+                Owner::Client(group, id) => self.client_event(group, id, writable, hangup),
                 Owner::Connection(handle) => {
-                    self.connection_event(handle, readable || hangup, writable || hangup);
+                    self.connection_event(handle, readable, writable, hangup, now);
+                }
+                Owner::Outbound(handle) => {
+                    self.outbound_event(handle, readable || hangup, writable || hangup, now)?;
                 }
             },
         }
+        Ok(())
     }
 
     /// Makes room when some worker could not accept: the descriptors belong to the process. It was
@@ -118,10 +117,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Starts, pauses and ends with the process.
-    fn follow_phase(&mut self, now: Moment) -> Progress {
+    fn follow_phase(&mut self, now: Moment) -> io::Result<Progress> {
         match self.site.phase() {
             Phase::Starting => {}
             Phase::Serving => {
+                self.start_always_on(now)?;
                 if self.accept_at.is_some_and(|at| at <= now) {
                     self.accept_at = None;
                     self.driver.accept(true);
@@ -129,22 +129,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Phase::Draining => return self.drain(now),
             Phase::Closed => {
-                self.close_all();
-                return Progress::Done;
+                self.close_all(now);
+                return Ok(Progress::Done);
             }
         }
-        Progress::Running
-    }
-
-    fn route(&mut self) {
-        let Some(reader) = &mut self.reader else { return };
-        let announce = super::clients::Notices { site: &self.site };
-        if let Some(newest) = self.fanout.route(reader, ROUTE_BUDGET, &announce) {
-            self.newest_millis = newest.unix_millis;
-        }
-        if self.fanout.is_waiting() {
-            self.fanout.catch_up(self.site.channel(), CATCH_UP_BUDGET, &announce);
-        }
+        Ok(Progress::Running)
     }
 
     pub(super) fn watch(&mut self, socket: Socket, owner: Owner, interest: Interest) {

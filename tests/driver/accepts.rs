@@ -40,13 +40,13 @@ pub(crate) fn a_pause_keeps_connections_waiting(mut stage: Stage) {
 
 fn accepted(ready: &Ready) -> Option<(tidegate::io::Socket, std::net::SocketAddr)> {
     match ready {
-        Ready::Accepted { socket, peer } => Some((*socket, *peer)),
+        Ready::Accepted { socket, peer, .. } => Some((*socket, *peer)),
         _ => None,
     }
 }
 
 /// Runs `test` in a process of its own that may have 60 descriptors.
-fn with_few_descriptors(stage: Stage, name: &str, test: fn(Stage)) {
+pub(crate) fn with_few_descriptors(stage: Stage, name: &str, test: fn(Stage)) {
     if std::env::var_os(CHILD).is_some() {
         return test(stage);
     }
@@ -115,12 +115,63 @@ fn exhausted(mut stage: Stage) {
     assert_eq!(from, client.local_addr().unwrap());
 }
 
+/// A connection that waits on each of two listeners is named after the listener that it came to,
+/// and both are paused together.
+pub(crate) fn each_connection_names_its_listener(mut stage: Stage) {
+    let places = [stage.addr, stage.second, stage.second, stage.addr];
+    let peers: Vec<_> = places.iter().map(|at| TcpStream::connect(at).unwrap()).collect();
+    stage.nothing();
+    stage.driver.accept(true);
+    for (peer, at) in peers.iter().zip(places) {
+        let from = peer.local_addr().unwrap();
+        let listener = stage.until("connection", |ready| match ready {
+            Ready::Accepted { peer, listener, .. } if *peer == from => Some(*listener),
+            _ => None,
+        });
+        assert_eq!(listener, u16::from(at == stage.second));
+    }
+    stage.driver.accept(false);
+    stage.nothing();
+    let _late = places.map(|at| TcpStream::connect(at).unwrap());
+    stage.nothing();
+    stage.driver.accept(true);
+    for _ in places {
+        stage.until("late connection", accepted);
+    }
+    stage.nothing();
+}
+
+/// Connects to both listeners fail for want of descriptors; who asked to accept hears of it once.
+pub(crate) fn exhaustion_of_several_listeners_is_told_once(stage: Stage) {
+    with_few_descriptors(stage, "exhaustion_of_several_listeners_is_told_once", |mut stage| {
+        stage.driver.accept(true);
+        stage.nothing();
+        let mut hoard = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            hoard.push(file);
+        }
+        hoard.truncate(hoard.len() - 2);
+        let _waiting = [stage.addr, stage.second].map(|at| TcpStream::connect(at).unwrap());
+        stage.until("failure", |ready| matches!(ready, Ready::AcceptFailed { .. }).then_some(()));
+        stage.nothing();
+        hoard.clear();
+        stage.nothing();
+        stage.driver.accept(true);
+        for _ in 0..2 {
+            stage.until("connection", accepted);
+        }
+        stage.nothing();
+    });
+}
+
 /// Connects are refused at once; connections that exist go on.
 pub(crate) fn a_stopped_listener_refuses(mut stage: Stage) {
     let (socket, _peer) = stage.connect();
     stage.driver.stop_listening();
-    let refused = TcpStream::connect_timeout(&stage.addr, DEADLINE).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    for addr in [stage.addr, stage.second] {
+        let refused = TcpStream::connect_timeout(&addr, DEADLINE).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
     stage.nothing();
     stage.driver.accept(true);
     stage.nothing();

@@ -7,6 +7,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own making")]
 
 mod accepts;
+mod connects;
 mod sends;
 mod stage;
 mod wakes;
@@ -54,6 +55,17 @@ contract!(
     accepts::a_close_frees_the_descriptor,
     accepts::a_stopped_listener_refuses,
     accepts::two_listeners_share_a_port,
+    accepts::each_connection_names_its_listener,
+    accepts::exhaustion_of_several_listeners_is_told_once,
+    connects::a_connect_ends_with_a_connection,
+    connects::a_refused_connect_is_an_errno,
+    connects::a_connect_under_way_is_told_from_one_that_has_ended,
+    connects::a_connect_under_way_can_be_closed,
+    connects::a_unix_socket_keeps_the_contract,
+    connects::a_unix_peer_that_has_gone_is_an_errno,
+    connects::a_unix_socket_is_closed_without_a_reset,
+    connects::a_stalled_backend_costs_little,
+    connects::a_reset_reaches_the_backend,
     wakes::a_wake_ends_a_sleep,
     wakes::wakes_coalesce,
     wakes::a_wait_ends,

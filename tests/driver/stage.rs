@@ -36,21 +36,23 @@ pub(crate) fn uring(name: &str, test: fn(Stage)) {
         let _ = writeln!(std::io::stderr(), "SKIPPED uring::{name}: {cause}");
         return;
     }
-    test(Stage::new("uring", |listener, waker| Box::new(Uring::new(listener, waker).unwrap())));
+    test(Stage::new("uring", |listeners, waker| Box::new(Uring::new(listeners, waker).unwrap())));
 }
 
 /// Runs `test` on epoll.
 pub(crate) fn epoll(_: &str, test: fn(Stage)) {
-    test(Stage::new("epoll", |listener, waker| Box::new(Epoll::new(listener, waker).unwrap())));
+    test(Stage::new("epoll", |listeners, waker| Box::new(Epoll::new(listeners, waker).unwrap())));
 }
 
-type Make = fn(Listener, &Waker) -> Box<dyn Driver>;
+type Make = fn(Vec<Listener>, &Waker) -> Box<dyn Driver>;
 
-/// A driver, its listener's address and its waker.
+/// A driver, its listeners' addresses and its waker.
 pub(crate) struct Stage {
     pub(crate) name: &'static str,
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) addr: SocketAddr,
+    /// Where the second listener is.
+    pub(crate) second: SocketAddr,
     pub(crate) waker: Waker,
     make: Make,
     /// What `turn` said and no test has taken yet.
@@ -60,19 +62,20 @@ pub(crate) struct Stage {
 impl Stage {
     fn new(name: &'static str, make: Make) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::at(name, make, any)
+        Self::at(name, make, [any, any])
     }
 
-    fn at(name: &'static str, make: Make, addr: SocketAddr) -> Self {
-        let (listener, addr) = listen::bind(addr, &ListenOptions::default()).unwrap();
+    fn at(name: &'static str, make: Make, addrs: [SocketAddr; 2]) -> Self {
+        let bound = addrs.map(|addr| listen::bind(addr, &ListenOptions::default()).unwrap());
+        let [(first, addr), (other, second)] = bound;
         let waker = Waker::new().unwrap();
-        let driver = make(listener, &waker);
-        Self { name, driver, addr, waker, make, ready: Vec::new() }
+        let driver = make(vec![first, other], &waker);
+        Self { name, driver, addr, second, waker, make, ready: Vec::new() }
     }
 
-    /// A second driver with a listener on the same port.
+    /// A second driver with listeners on the same ports.
     pub(crate) fn sibling(&self) -> Self {
-        Self::at(self.name, self.make, self.addr)
+        Self::at(self.name, self.make, [self.addr, self.second])
     }
 
     /// A connection: our side and the peer's.
@@ -95,7 +98,7 @@ impl Stage {
         let from = peer.local_addr().unwrap();
         self.driver.accept(true);
         let accepted = self.until("the connection", |ready| match ready {
-            Ready::Accepted { socket, peer } if *peer == from => Some(*socket),
+            Ready::Accepted { socket, peer, .. } if *peer == from => Some(*socket),
             _ => None,
         });
         (accepted, peer)

@@ -10,6 +10,31 @@
 //! 3. `backend_request` is not longer than `request`, unless one of them is zero (off).
 //! 4. A list of routes that is empty means: the hub alone, at its well-known path, and its page.
 
+mod backend;
+mod bounds;
+mod command;
+mod field;
+mod list;
+pub(crate) mod listener;
+pub(crate) mod manual;
+pub(crate) mod reader;
+mod route;
+mod row;
+mod show;
+mod upstream;
+
+pub use backend::tls::TlsFiles;
+pub use bounds::TABLES;
+#[cfg(test)]
+pub(crate) use command::Nothing;
+pub use command::fanout;
+pub use command::proxy;
+pub use show::Detail;
+pub use show::show;
+
+#[cfg(test)]
+mod tests;
+
 use crate::base::redact::Secret;
 use crate::config::LagPolicy;
 use std::net::SocketAddr;
@@ -17,7 +42,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Listeners, routes, and where routes lead.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
     /// Where clients connect; the first is the key `listen`, named `default`.
     pub listeners: Vec<Listener>,
@@ -128,7 +153,7 @@ pub enum Filter {
 }
 
 /// Changes of header fields; names compare without case, one action per name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HeaderChange {
     /// Overwrites.
     pub set: Vec<(String, String)>,
@@ -204,17 +229,6 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
 }
 
-impl Timeouts {
-    /// What holds where the text says nothing: none for a whole exchange, so that a stream lives;
-    /// a minute to the response's head; five minutes of silence.
-    pub const DEFAULT: Self = Self {
-        request: Some(Duration::ZERO),
-        backend_request: Some(Duration::ZERO),
-        response_head: Some(Duration::from_secs(60)),
-        idle: Some(Duration::from_secs(300)),
-    };
-}
-
 /// Where a rule leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -277,7 +291,8 @@ pub struct Respond {
 /// A set of servers that answer alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Its name: unique. Those that upstreams imply are named after the upstream.
+    /// Its name: unique. What an upstream implies is `upstream:NAME`, what an
+    /// address in a route implies is named by it.
     pub name: String,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
@@ -315,7 +330,8 @@ pub struct Endpoint {
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// A name or address, and a port. A name may have several addresses: each is an endpoint.
+    /// A name or address (IPv6 without brackets), and a port. A name may have several addresses:
+    /// each is an endpoint.
     Tcp(String, u16),
     /// A Unix socket.
     Unix(PathBuf),
@@ -330,6 +346,8 @@ pub struct BackendTls {
     pub ca_pem: Option<String>,
     /// PEM of our certificate chain and its key, if the backend wants one.
     pub client: Option<(String, Secret)>,
+    /// The files that these came from, for print.
+    pub files: TlsFiles,
 }
 
 /// How an endpoint is chosen.
@@ -378,7 +396,8 @@ pub struct Upstream {
     pub backend: usize,
     /// The `Host` of its requests: that of the URL.
     pub host: String,
-    /// Path and query of its URL: text, and variables of the request.
+    /// Path and query of its URL: text that starts with `/`, and variables of the request. It may
+    /// start with `{rest}`, which is empty or starts with `/`: then an empty path means `/`.
     pub target: Vec<Part>,
     /// Fields of the request that are passed on and so tell channels apart, in lower case.
     pub headers: Vec<String>,

@@ -15,6 +15,7 @@ mod lagging;
 mod model;
 mod random;
 mod resuming;
+mod sources;
 
 use super::client::Stage;
 use super::{Announce, Batch, Beat, ClientId, Dropped, Effect, Fanout, FanoutLimits, Gap};
@@ -23,7 +24,7 @@ use crate::base::map::Hasher;
 use crate::base::sync::Arc;
 use crate::config::LagPolicy;
 use crate::log::{
-    self, Bell, Channel, Draft, Event, Grants, Reader, Selector, Subscription, Topic,
+    self, Bell, Channel, Draft, Event, Grants, Reader, Selector, Start, Subscription, Topic,
 };
 use crate::sse;
 
@@ -128,6 +129,7 @@ fn kept(events_max: usize) -> log::Limits {
         bytes_max: usize::MAX,
         age_max_millis: 0,
         backlog_bytes_max: u64::MAX,
+        per_topic: None,
     }
 }
 
@@ -176,6 +178,18 @@ impl Rig {
     }
 
     fn subscribe_until(&mut self, wish: Wish, after: u64, until: Tick) -> usize {
+        let subscription = self.subscription(&wish);
+        self.enter(wish, subscription, Start { after, told: 0 }, until)
+    }
+
+    fn enter(
+        &mut self,
+        wish: Wish,
+        subscription: Subscription,
+        start: Start,
+        until: Tick,
+    ) -> usize {
+        let Start { after, told } = start;
         if self.reader.is_none() {
             let (reader, routed) = self.channel.reader(&self.bell);
             self.reader = Some(reader);
@@ -184,8 +198,9 @@ impl Rig {
         let newcomer = Newcomer {
             socket: self.peers.len() as i32,
             tag: self.peers.len() as u32 + 1000,
-            subscription: self.subscription(&wish),
+            subscription,
             after,
+            told,
             head: HEAD.to_vec(),
             until: (until, Until::Age),
         };

@@ -17,6 +17,17 @@ pub fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends pieces that lie apart as one chunk; nothing for no bytes.
+pub fn chunk_of(parts: &[&[u8]], out: &mut Vec<u8>) {
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    if bytes > 0 {
+        number(bytes as u64, 16, out);
+        out.extend_from_slice(b"\r\n");
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Appends the end of a chunked body, with trailers if there are any.
 pub fn last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
@@ -106,6 +117,8 @@ mod tests {
     fn chunks_on_the_wire() {
         assert_eq!(text(|out| chunk(&[b'x'; 17], out)), format!("|11\r\n{}\r\n", "x".repeat(17)));
         assert_eq!(text(|out| chunk(b"", out)), "|", "an empty chunk would end the body");
+        assert_eq!(text(|out| chunk_of(&[b"a", b"", b"bc"], out)), "|3\r\nabc\r\n");
+        assert_eq!(text(|out| chunk_of(&[b"", b""], out)), "|");
         assert_eq!(text(|out| last_chunk(None, out)), "|0\r\n\r\n");
         let mut trailers = Fields::new();
         trailers.push("T", "v");

@@ -1,4 +1,4 @@
-//! Accepting with one multishot entry, which can be paused.
+//! Accepting from one listener with one multishot entry, which can be paused.
 //!
 //! | wanted | armed | means |
 //! |---|---|---|
@@ -27,6 +27,8 @@ use crate::io::uring::ring::Ring;
 /// The listener and its one accept entry.
 pub(super) struct Acceptor {
     listener: Option<Listener>,
+    /// Which of the driver's listeners it is.
+    index: u16,
     wanted: bool,
     armed: bool,
     cancelling: bool,
@@ -37,9 +39,10 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: Option<Listener>) -> Self {
+    pub(super) fn new(listener: Listener, index: u16) -> Self {
         Self {
-            listener,
+            listener: Some(listener),
+            index,
             wanted: false,
             armed: false,
             cancelling: false,
@@ -69,17 +72,23 @@ impl Acceptor {
         }
     }
 
-    /// Runs an answer of the accept entry.
-    pub(super) fn answered(&mut self, answer: Answer, ring: &mut Ring, out: &mut Vec<Ready>) {
+    /// Runs an answer of the accept entry. Returns the errno for which accepting pauses.
+    pub(super) fn answered(
+        &mut self,
+        answer: Answer,
+        ring: &mut Ring,
+        out: &mut Vec<Ready>,
+    ) -> Option<i32> {
+        let mut failure = None;
         if answer.result < 0 {
             let errno = -answer.result;
             let paused = errno != libc::ECANCELED && calls::refusal(errno) == Refusal::Pause;
             if paused && self.wanted {
                 self.wanted = false;
-                out.push(Ready::AcceptFailed { errno });
+                failure = Some(errno);
             }
         } else {
-            accepted(answer.result, out);
+            accepted(answer.result, self.index, out);
         }
         if !answer.more {
             self.armed = false;
@@ -90,6 +99,7 @@ impl Acceptor {
                 self.arm(ring);
             }
         }
+        failure
     }
 
     /// Runs the answer of a cancel. The accept entry answers by itself if it was found.
@@ -118,19 +128,20 @@ impl Acceptor {
         if !self.cancelling {
             self.cancelling = true;
             let entry = opcode::AsyncCancel::new(self.data()).build();
-            ring.push(&entry.user_data(Kind::Cancel.data(self.generation, 0)));
+            let data = Kind::Cancel.data(self.generation, i32::from(self.index));
+            ring.push(&entry.user_data(data));
         }
     }
 
     fn data(&self) -> u64 {
-        Kind::Accept.data(self.generation, 0)
+        Kind::Accept.data(self.generation, i32::from(self.index))
     }
 }
 
 /// Multishot accept gives no address; a peer that has gone already has none.
-fn accepted(fd: i32, out: &mut Vec<Ready>) {
+fn accepted(fd: i32, listener: u16, out: &mut Vec<Ready>) {
     match sys::peer(fd) {
-        Ok(peer) => out.push(Ready::Accepted { socket: Socket(fd), peer }),
+        Ok(peer) => out.push(Ready::Accepted { socket: Socket(fd), peer, listener }),
         Err(_) => sys::close(fd),
     }
 }
@@ -138,6 +149,7 @@ fn accepted(fd: i32, out: &mut Vec<Ready>) {
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor")
+            .field("index", &self.index)
             .field("wanted", &self.wanted)
             .field("armed", &self.armed)
             .field("stopped", &self.stopped)

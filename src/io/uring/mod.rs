@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | send | within `flush` | only if it fell short |
 //! | poll of an interest | until it fires, or the socket is shut | once |
-//! | accept | while accepting | per connection |
+//! | accept, one per listener | while accepting | per connection |
 //! | poll of the eventfd | always | per wake |
 //!
 //! Invariants:
@@ -18,6 +18,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
 use io_uring::opcode;
@@ -28,12 +29,14 @@ use crate::io::Interest;
 use crate::io::Outgoing;
 use crate::io::Ready;
 use crate::io::Recv;
+use crate::io::Remote;
 use crate::io::Short;
 use crate::io::Socket;
 use crate::io::Token;
 use crate::io::calls;
 use crate::io::choice::Unavailable;
 use crate::io::listen::Listener;
+use crate::io::remote;
 use crate::io::sys;
 use crate::io::table;
 use crate::io::table::Table;
@@ -108,7 +111,7 @@ impl From<Interest> for Kind {
 pub struct Uring {
     ring: Ring,
     waker: Waker,
-    acceptor: Acceptor,
+    acceptors: Vec<Acceptor>,
     table: Table,
     shorts: Vec<Short>,
     /// Invariant 5.
@@ -116,27 +119,22 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// A driver for the calling thread, which accepts from `listener` and is woken by `waker`.
+    /// A driver for the calling thread, which accepts from `listeners`, if there are any, and is
+    /// woken by `waker`.
     ///
     /// # Errors
     /// What stands in the way, with the remedy.
-    pub fn new(listener: Listener, waker: &Waker) -> Result<Self, Unavailable> {
-        Ring::open().map(|ring| Self::over(ring, Some(listener), waker))
+    pub fn new(listeners: Vec<Listener>, waker: &Waker) -> Result<Self, Unavailable> {
+        Ring::open().map(|ring| Self::over(ring, listeners, waker))
     }
 
-    /// A driver for the calling thread that accepts nothing.
-    ///
-    /// # Errors
-    /// What stands in the way, with the remedy.
-    pub fn without_listener(waker: &Waker) -> Result<Self, Unavailable> {
-        Ring::open().map(|ring| Self::over(ring, None, waker))
-    }
-
-    fn over(ring: Ring, listener: Option<Listener>, waker: &Waker) -> Self {
+    fn over(ring: Ring, listeners: Vec<Listener>, waker: &Waker) -> Self {
+        let acceptors = listeners.into_iter().zip(0..);
+        let acceptors = acceptors.map(|(listener, index)| Acceptor::new(listener, index));
         let mut uring = Self {
             ring,
             waker: waker.clone(),
-            acceptor: Acceptor::new(listener),
+            acceptors: acceptors.collect(),
             table: Table::default(),
             shorts: Vec::with_capacity(256),
             thread: PhantomData,
@@ -172,6 +170,15 @@ impl Uring {
         }
     }
 
+    /// Runs an answer of an accept entry. A failure pauses all listeners, so it is reported once.
+    fn accepted(&mut self, answer: Answer, out: &mut Vec<Ready>) {
+        let Some(acceptor) = acceptor(&mut self.acceptors, answer) else { return };
+        if let Some(errno) = acceptor.answered(answer, &mut self.ring, out) {
+            self.accept(false);
+            out.push(Ready::AcceptFailed { errno });
+        }
+    }
+
     fn woken(&mut self, more: bool, out: &mut Vec<Ready>) {
         self.waker.clear();
         out.push(Ready::Woken);
@@ -179,6 +186,12 @@ impl Uring {
             self.watch_waker();
         }
     }
+}
+
+/// The acceptor whose entry, or cancel, has answered.
+fn acceptor(acceptors: &mut [Acceptor], answer: Answer) -> Option<&mut Acceptor> {
+    let index = usize::try_from(Kind::fd(answer.data)).ok()?;
+    acceptors.get_mut(index)
 }
 
 const POLLIN: u32 = sys::EPOLLIN.cast_unsigned();
@@ -217,6 +230,16 @@ impl Driver for Uring {
         self.ring.push(&poll.user_data(data));
     }
 
+    fn connect(&mut self, to: &Remote, token: Token) -> Result<Socket, i32> {
+        let socket = Socket(remote::start(to)?.into_raw_fd());
+        self.watch(socket, token, Interest::Write);
+        Ok(socket)
+    }
+
+    fn connected(&mut self, socket: Socket) -> Result<(), i32> {
+        remote::connected(socket.0)
+    }
+
     fn finish(&mut self, socket: Socket) {
         sys::shutdown(socket.0, sys::SHUT_WR);
     }
@@ -237,15 +260,20 @@ impl Driver for Uring {
 
     fn reset(&mut self, socket: Socket) {
         sys::discard_on_close(socket.0);
+        // While polls are armed `close` must shut the connection first, and a shutdown tells the
+        // peer an orderly end. So the reset comes before it.
+        sys::disconnect(socket.0);
         self.close(socket);
     }
 
     fn accept(&mut self, on: bool) {
-        self.acceptor.set(on, &mut self.ring);
+        for acceptor in &mut self.acceptors {
+            acceptor.set(on, &mut self.ring);
+        }
     }
 
     fn stop_listening(&mut self) {
-        self.acceptor.stop();
+        self.acceptors.iter_mut().for_each(Acceptor::stop);
     }
 
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
@@ -258,8 +286,12 @@ impl Driver for Uring {
                 Some(kind @ (Kind::Hangup | Kind::Read | Kind::Write)) => {
                     self.polled(kind, answer, out);
                 }
-                Some(Kind::Accept) => self.acceptor.answered(answer, &mut self.ring, out),
-                Some(Kind::Cancel) => self.acceptor.cancelled(answer, &mut self.ring),
+                Some(Kind::Accept) => self.accepted(answer, out),
+                Some(Kind::Cancel) => {
+                    if let Some(acceptor) = acceptor(&mut self.acceptors, answer) {
+                        acceptor.cancelled(answer, &mut self.ring);
+                    }
+                }
                 // Several wakes are one report.
                 Some(Kind::Wake) => woken = Some(answer.more && woken != Some(false)),
                 Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
@@ -294,7 +326,7 @@ impl Drop for Uring {
 
 impl fmt::Debug for Uring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Uring").field("acceptor", &self.acceptor).finish_non_exhaustive()
+        f.debug_struct("Uring").field("acceptors", &self.acceptors).finish_non_exhaustive()
     }
 }
 

@@ -31,7 +31,7 @@ fn shorts_behind_an_overflow_are_found() {
         Ok(ring) => ring,
         Err(cause) => return println!("SKIPPED shorts_behind_an_overflow_are_found: {cause}"),
     };
-    let mut uring = Uring::over(ring, None, &Waker::new().unwrap());
+    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let pair = || {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -7,6 +7,7 @@ mod publish;
 mod subscribe;
 mod tokens;
 
+use super::Arrival;
 use super::At;
 use super::Next;
 use super::Session;
@@ -24,6 +25,8 @@ use crate::config::Hub;
 use crate::log::Channel;
 use crate::log::Limits;
 use crate::metrics::Recorder;
+use crate::upstream::Tap;
+use std::cell::RefCell;
 
 const KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
 const UNIX_MILLIS: u64 = 1_800_000_000_000;
@@ -34,6 +37,7 @@ struct World {
     site: Site,
     phase: Arc<PhaseFlag>,
     recorder: Recorder,
+    opened: RefCell<Vec<Arc<Tap>>>,
     now: Moment,
     unix_millis: u64,
 }
@@ -57,13 +61,15 @@ impl World {
             bytes_max: config.hub.history_bytes_max,
             age_max_millis: u64::try_from(config.hub.history_age_max.as_millis()).unwrap(),
             backlog_bytes_max: u64::MAX,
+            per_topic: None,
         };
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
         let channel = Arc::new(Channel::new(limits, EPOCH, Hasher::new(1)));
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
         let unix_millis = UNIX_MILLIS;
-        Self { site, phase, recorder: Recorder::new(), now: Moment::START, unix_millis }
+        let (recorder, opened) = (Recorder::new(), RefCell::default());
+        Self { site, phase, recorder, opened, now: Moment::START, unix_millis }
     }
 
     /// A hub with keys, with this changed.
@@ -76,7 +82,14 @@ impl World {
     }
 
     fn at(&self) -> At<'_> {
-        At { now: self.now, unix_millis: self.unix_millis, recorder: &self.recorder }
+        At {
+            now: self.now,
+            unix_millis: self.unix_millis,
+            recorder: &self.recorder,
+            seed: 1,
+            arrival: Arrival { address: 0, peer: ([127, 0, 0, 1], 5).into(), worker: 0 },
+            opened: &self.opened,
+        }
     }
 
     fn session(&self) -> Session {

@@ -91,11 +91,15 @@ fn an_event_of_several_topics_is_one_event() {
 #[test]
 fn a_full_backlog_asks_to_come_back() {
     let mut world = World::open(|_| {});
-    let limits =
-        Limits { events_max: 9, bytes_max: 9999, age_max_millis: 0, backlog_bytes_max: 10 };
+    let limits = Limits {
+        events_max: 9,
+        bytes_max: 9999,
+        age_max_millis: 0,
+        backlog_bytes_max: 10,
+        per_topic: None,
+    };
     let channel = Arc::new(Channel::new(limits, EPOCH, Hasher::new(1)));
     let bell = Arc::new(crate::log::Bell::new(Box::new(|| {})));
-    channel.hang(Arc::clone(&bell));
     world.site =
         Site::new(Arc::new(Config::default()), Arc::clone(&channel), Arc::clone(&world.phase));
     let (_reader, _) = channel.reader(&bell);

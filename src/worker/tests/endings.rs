@@ -92,7 +92,10 @@ fn a_drain_ends_clients_over_its_period_and_then_everything() {
         assert!(retry.starts_with("retry: "), "{retry}");
         assert!(heard.ends_with('\n'));
     }
-    assert_eq!(world.counters.counter(Counter::Closed(CloseReason::Drained)), 100);
+    let closed = |reason| world.counters.counter(Counter::Closed(reason));
+    // The publisher's own time may be over before the last client's.
+    let (drained, waited) = (closed(CloseReason::Drained), closed(CloseReason::KeepAliveTimeout));
+    assert!(drained >= 100 && drained + waited == 101, "{drained} and {waited}");
     world.check_empty();
 }
 

@@ -131,10 +131,10 @@ fn a_newcomer_is_let_in_while_the_worker_is_behind() {
         }
     };
     publish(&mut world, 30);
-    assert!(world.worker.fanout.is_routing(), "it is behind");
+    assert!(world.hub().fanout.is_routing(), "it is behind");
     let client = world.connect(&get("topic=b"));
     publish(&mut world, 30);
-    assert!(!world.worker.fanout.is_waiting(), "nobody waits for the end of the backlog");
+    assert!(!world.hub().fanout.is_waiting(), "nobody waits for the end of the backlog");
     world.settle();
     world.publish("b", "1");
     assert_eq!(data(&world.heard(client)), ["1"]);

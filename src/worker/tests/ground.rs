@@ -15,6 +15,7 @@ use crate::io::Interest;
 use crate::io::Outgoing;
 use crate::io::Ready;
 use crate::io::Recv;
+use crate::io::Remote;
 use crate::io::Short;
 use crate::io::Socket;
 use crate::io::Token;
@@ -24,6 +25,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// Sockets that the worker has connected out count from here.
+const CONNECTED_OUT: i32 = 1000;
 
 /// The far side of one connection.
 #[derive(Debug, Default)]
@@ -179,6 +183,18 @@ impl Driver for Fake {
                 Interest::Write => peer.write = true,
             }
         });
+    }
+
+    fn connect(&mut self, _: &Remote, token: Token) -> Result<Socket, i32> {
+        let mut peers = self.ground.peers.borrow_mut();
+        let socket = CONNECTED_OUT + i32::try_from(peers.len()).expect("few peers");
+        let peer = Peer { token: Some(token), write: true, ..Peer::with_input(b"") };
+        peers.insert(socket, peer);
+        Ok(Socket(socket))
+    }
+
+    fn connected(&mut self, socket: Socket) -> Result<(), i32> {
+        self.open(socket, |_| Ok(()))
     }
 
     fn finish(&mut self, socket: Socket) {

@@ -3,11 +3,13 @@
 mod endings;
 mod fairness;
 mod ground;
+mod groups;
 
 use super::Load;
 use super::Parts;
 use super::Progress;
 use super::Worker;
+use super::groups::Group;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::Phase;
@@ -16,6 +18,7 @@ use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::base::time::Moment;
 use crate::config::Config;
+use crate::config::gateway::Upstream;
 use crate::io::Ready;
 use crate::io::Socket;
 use crate::log::Bell;
@@ -24,7 +27,9 @@ use crate::log::Limits;
 use crate::metrics::Counters;
 use crate::metrics::Gauge;
 use crate::metrics::Recorder;
+use crate::session::HUB;
 use crate::session::Site;
+use crate::session::upstream_limits;
 use ground::Fake;
 use ground::Ground;
 use ground::Peer;
@@ -52,24 +57,26 @@ impl World {
             bytes_max: hub.history_bytes_max,
             age_max_millis: 0,
             backlog_bytes_max: u64::MAX,
+            per_topic: None,
         };
         let channel = Arc::new(Channel::new(limits, 7, hasher.clone()));
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
+        let upstream = |upstream: &Upstream| {
+            Arc::new(Channel::new(upstream_limits(upstream, u64::MAX), 8, hasher.clone()))
+        };
+        let upstreams = config.gateway.upstreams.iter().map(upstream).collect();
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let site = site.with_upstreams(upstreams);
         let ground = Ground::new();
         let woken = Arc::clone(&ground.woken);
         let bell = Bell::new(Box::new(move || woken.store(true, Ordering::Relaxed)));
         let load = Arc::new(Load::new(usize::MAX, Some(0), hasher));
         let recorder = Recorder::new();
         let counters = recorder.counters();
-        let parts = Parts {
-            site: Arc::new(site),
-            load: Arc::clone(&load),
-            recorder,
-            bell: Arc::new(bell),
-            chance: Chance::new(1),
-        };
+        let clock = Arc::new(crate::base::time::SystemClock::start());
+        let parts =
+            Parts::alone(Arc::new(site), Arc::clone(&load), recorder, bell, Chance::new(1), clock);
         let worker = Worker::new(Fake::new(&ground), Rc::clone(&ground), parts);
         Self { worker, ground, phase, load, counters, sockets: 3 }
     }
@@ -104,7 +111,8 @@ impl World {
         let peer = Peer::with_input(input);
         self.ground.peers.borrow_mut().insert(socket, peer);
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        self.ground.news.borrow_mut().push_back(Ready::Accepted { socket: Socket(socket), peer });
+        let accepted = Ready::Accepted { socket: Socket(socket), peer, listener: 0 };
+        self.ground.news.borrow_mut().push_back(accepted);
         socket
     }
 
@@ -132,6 +140,10 @@ impl World {
 
     fn now(&self) -> Moment {
         self.ground.now.get()
+    }
+
+    fn hub(&mut self) -> &Group {
+        self.worker.groups.find_mut(HUB).expect("it has had a client")
     }
 
     fn gauge(&self, gauge: Gauge) -> i64 {

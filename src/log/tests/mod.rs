@@ -1,14 +1,13 @@
 //! The log against naive models, its edges, and its promises between threads.
 
-use super::segment::Writer;
+mod live;
+mod shelves;
+
 use super::*;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::sync::Arc;
-use crate::base::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
-use std::sync::mpsc;
-use std::time::Duration;
 
 const EPOCH: u64 = 0xabc;
 
@@ -18,6 +17,7 @@ fn limits() -> Limits {
         bytes_max: usize::MAX,
         age_max_millis: 0,
         backlog_bytes_max: u64::MAX,
+        per_topic: None,
     }
 }
 
@@ -239,6 +239,7 @@ impl Model {
             bytes_max: [2000, 20_000, usize::MAX][up_to(3)],
             age_max_millis: [0, 50, 400][up_to(3)],
             backlog_bytes_max: u64::MAX,
+            per_topic: None,
         };
         let channel = channel(limits.clone());
         Self { seed, chance, limits, channel, kept: VecDeque::new(), millis: 1000 }
@@ -310,6 +311,7 @@ impl Model {
             after: from,
             upto: upto.min(tail).max(from),
             missed: after != 0 && after + 1 < head,
+            lost: head - 1,
         };
         let mut bytes = 0;
         for event in self.kept.iter().filter(|e| from < e.seq && e.seq <= upto) {
@@ -327,8 +329,8 @@ impl Model {
         }
         let seqs = |page: &Page| page.events.iter().map(|event| event.seq).collect::<Vec<_>>();
         assert_eq!(
-            (seqs(&page), page.after, page.upto, page.missed),
-            (seqs(&want), want.after, want.upto, want.missed),
+            (seqs(&page), page.after, page.upto, page.missed, page.lost),
+            (seqs(&want), want.after, want.upto, want.missed, want.lost),
             "seed {}: {topics:?} {grants:?} after {after} upto {upto} in {bytes_max}",
             self.seed
         );
@@ -351,135 +353,4 @@ fn a_page_looks_at_a_bounded_number_of_events() {
     // What others publish costs nothing.
     let page = channel.page(&wish(&channel, &["b"], &[]), 0, u64::MAX, usize::MAX);
     assert_eq!((page.events.len(), page.upto), (1, 5001));
-}
-
-#[test]
-fn a_reader_sees_everything_in_order_across_segments() {
-    let channel = channel(Limits { events_max: 1, ..limits() });
-    put(&channel, &["a"]);
-    let (mut first, at) = channel.reader(&bell());
-    assert_eq!(at, 1);
-    let mut readers = vec![(channel.reader(&bell()).0, 2)];
-    for n in 2..1200_u64 {
-        // Some segments are closed early by their bytes.
-        let size = if n % 97 == 0 { 300_000 } else { 1 };
-        assert_eq!(append(&channel, draft(&channel, &["a"]), 1, size).unwrap().seq, n);
-        assert_eq!(first.peek().map(|event| event.seq), Some(n));
-        assert_eq!(first.take().map(|event| event.seq), Some(n));
-        assert!(first.peek().is_none() && first.take().is_none());
-        if n % 64 == 63 {
-            readers.push((channel.reader(&bell()).0, n + 1));
-        }
-    }
-    for (mut reader, from) in readers {
-        let seen: Vec<u64> = std::iter::from_fn(|| reader.take()).map(|e| e.seq).collect();
-        assert_eq!(seen, (from..1200).collect::<Vec<_>>());
-    }
-}
-
-#[test]
-fn dropping_a_long_chain_does_not_recurse() {
-    let event = append(&channel(limits()), draft(&channel(limits()), &["a"]), 1, 300_000).unwrap();
-    let mut writer = Writer::new();
-    let reader = writer.reader(bell(), 0);
-    for _ in 0..20_000 {
-        writer.put(Arc::clone(&event));
-    }
-    drop(reader);
-    assert_eq!(Arc::strong_count(&event), 2, "one here, one in the writer's segment");
-}
-
-#[test]
-fn a_bell_rings_once_for_each_time_it_is_parked() {
-    let rung = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&rung);
-    let wake = move || {
-        count.fetch_add(1, Ordering::Relaxed);
-    };
-    let bell = Arc::new(Bell::new(Box::new(wake)));
-    let channel = channel(limits());
-    channel.hang(Arc::clone(&bell));
-    put(&channel, &["a"]);
-    assert_eq!(rung.load(Ordering::Relaxed), 0, "nobody sleeps");
-    bell.park();
-    put(&channel, &["a"]);
-    put(&channel, &["a"]);
-    assert_eq!(rung.load(Ordering::Relaxed), 1);
-    bell.park();
-    bell.unpark();
-    put(&channel, &["a"]);
-    assert_eq!(rung.load(Ordering::Relaxed), 1);
-}
-
-#[test]
-fn a_worker_too_far_behind_refuses_appends_until_it_has_read() {
-    let channel = channel(Limits { backlog_bytes_max: 150, ..limits() });
-    let bell = bell();
-    channel.hang(Arc::clone(&bell));
-    (0..50).for_each(|_| drop(put(&channel, &["a"])));
-    let (mut reader, at) = channel.reader(&bell);
-    assert_eq!(at, 50);
-    let mut taken = 0;
-    while append(&channel, draft(&channel, &["a"]), 1, 10).is_ok() {
-        taken += 1;
-    }
-    let state = (channel.tail(), channel.kept());
-    assert_eq!((taken, state.0), (4, 54), "the one that passes the limit is still taken");
-    let refused = channel.append(draft(&channel, &["a"]), 1, |_, _| panic!("not encoded"));
-    assert_eq!(refused.unwrap_err(), AppendError::Backlog);
-    assert_eq!((channel.tail(), channel.kept()), state, "nothing was taken");
-    assert_eq!(reader.take().unwrap().seq, 51);
-    put(&channel, &["a"]);
-    assert_eq!(append(&channel, draft(&channel, &["a"]), 1, 1).unwrap_err(), AppendError::Backlog);
-    drop(reader);
-    put(&channel, &["a"]);
-}
-
-/// Real threads: the promises of the live chain and of the bells are about them.
-#[test]
-fn threads_append_and_read_and_no_wake_is_lost() {
-    const EACH: u64 = 4000;
-    let channel = channel(Limits { events_max: 10, ..limits() });
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            let (sender, wakes) = mpsc::channel();
-            let wake = move || {
-                let _ = sender.send(());
-            };
-            let bell = Arc::new(Bell::new(Box::new(wake)));
-            channel.hang(Arc::clone(&bell));
-            let (mut reader, at) = channel.reader(&bell);
-            assert_eq!(at, 0);
-            scope.spawn(move || {
-                let mut seen = 0;
-                loop {
-                    while let Some(event) = reader.take() {
-                        seen += 1;
-                        assert_eq!(event.seq, seen);
-                    }
-                    if seen == 2 * EACH {
-                        return;
-                    }
-                    bell.park();
-                    if reader.peek().is_none() {
-                        let woken = wakes.recv_timeout(Duration::from_secs(20));
-                        woken.expect("an append wakes a parked worker");
-                    }
-                    bell.unpark();
-                }
-            });
-        }
-        for topic in ["a", "b"] {
-            let channel = &channel;
-            scope.spawn(move || {
-                for n in 0..EACH {
-                    put(channel, &[topic]);
-                    if n % 7 == 0 {
-                        std::thread::yield_now();
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!((channel.tail(), channel.kept().0), (2 * EACH, 10));
 }

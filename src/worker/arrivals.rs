@@ -1,0 +1,182 @@
+//! What servers send: received, unsealed, handed to whose connection it is.
+//!
+//! Invariants: a connection whose user takes no input is not read. Bytes that a receive brought are
+//! handed over before its end is told. What comes on a connection of the pool ends it.
+
+use super::Worker;
+use super::outbound::{Ended, Stage, User};
+use super::relays::Passed;
+use crate::base::slots::Handle;
+use crate::base::time::{Clock, Moment};
+use crate::io::{Driver, Recv};
+use crate::metrics::ConnectResult;
+use crate::tls;
+use std::io;
+
+/// Connections that are read in one turn.
+const READS: usize = 256;
+/// Bytes for clients after which no further connection is read in one turn.
+const PASSED_BYTES: usize = 512 * 1024;
+
+impl<D: Driver, C: Clock> Worker<D, C> {
+    /// Reads a bounded number of connections, and passes on what came in one flush.
+    pub(super) fn intake_outbounds(&mut self, now: Moment) -> io::Result<()> {
+        if self.arrived.is_empty() {
+            return Ok(());
+        }
+        let mut passed = std::mem::take(&mut self.scratch.passed);
+        for _ in 0..self.arrived.len().min(READS) {
+            if passed.bytes.len() >= PASSED_BYTES {
+                break;
+            }
+            let Some(handle) = self.arrived.pop_front() else { break };
+            self.read_outbound(handle, &mut passed, now)?;
+        }
+        self.pass(&mut passed, now)?;
+        self.scratch.passed = passed;
+        Ok(())
+    }
+
+    fn read_outbound(
+        &mut self,
+        handle: Handle,
+        passed: &mut Passed,
+        now: Moment,
+    ) -> io::Result<()> {
+        let Some(outbound) = self.outbounds.find_mut(handle) else { return Ok(()) };
+        outbound.queued = false;
+        let (socket, user, stage) = (outbound.socket, outbound.user, outbound.stage);
+        if stage == Stage::Open && !self.takes_input(user) {
+            return Ok(()); // Its user asks for it again.
+        }
+        let mut input = std::mem::take(&mut self.scratch.input);
+        let received = self.driver.recv(socket, &mut input);
+        let done = match received {
+            Recv::Bytes(count) => {
+                let bytes = input.get(..count).unwrap_or_default();
+                let more = count == input.len();
+                self.arrive(handle, bytes, more, passed, now)
+            }
+            Recv::Empty => {
+                self.await_outbound(handle);
+                Ok(())
+            }
+            Recv::End => self.end_of_input(handle, true, now),
+            Recv::Failed(_) => self.end_of_input(handle, false, now),
+        };
+        self.scratch.input = input;
+        done
+    }
+
+    /// Bytes came.
+    fn arrive(
+        &mut self,
+        handle: Handle,
+        bytes: &[u8],
+        more: bool,
+        passed: &mut Passed,
+        now: Moment,
+    ) -> io::Result<()> {
+        let Some(outbound) = self.outbounds.find_mut(handle) else { return Ok(()) };
+        let Some(tls) = &mut outbound.tls else {
+            return self.hand_over(handle, bytes, more, passed, now);
+        };
+        let mut plain = std::mem::take(&mut self.scratch.plain);
+        plain.clear();
+        let mut sealed = bytes;
+        let state = tls.receive(&mut sealed, &mut plain);
+        let was_securing = outbound.stage == Stage::Securing;
+        let mut done = self.transmit(handle, now);
+        if was_securing && done.is_ok() {
+            done = match &state {
+                Ok(tls::TlsState::Established) => self.opened(handle, now),
+                Ok(_) => Ok(()),
+                Err(_) => self.end_outbound(handle, Ended::Tls, now),
+            };
+        }
+        if done.is_ok() && !plain.is_empty() {
+            done = self.hand_over(handle, &plain, more, passed, now);
+        } else if done.is_ok() && self.outbounds.find(handle).is_some() {
+            if more { self.enqueue_outbound(handle) } else { self.await_outbound(handle) }
+        }
+        if done.is_ok() && !was_securing && state.is_err() {
+            done = self.end_outbound(handle, Ended::Cut, now);
+        } else if done.is_ok() && state == Ok(tls::TlsState::Ended) {
+            done = self.end_outbound(handle, Ended::Orderly, now);
+        }
+        if plain.capacity() <= 2 * super::INPUT_BYTES {
+            self.scratch.plain = plain;
+        }
+        done
+    }
+
+    /// Plain bytes for the user.
+    fn hand_over(
+        &mut self,
+        handle: Handle,
+        bytes: &[u8],
+        more: bool,
+        passed: &mut Passed,
+        now: Moment,
+    ) -> io::Result<()> {
+        let Some(outbound) = self.outbounds.find(handle) else { return Ok(()) };
+        match outbound.user {
+            User::Relay(client) => self.relay_input(client, handle, bytes, more, passed, now),
+            User::Mirror(mirror) => self.mirror_input(mirror, handle, bytes, more, now),
+            User::Source(source) => self.source_input(source, handle, bytes, more, now),
+            // Bytes that nobody asked for: whatever they are, the next exchange must not get them.
+            User::Pool => {
+                self.drop_outbound(handle);
+                Ok(())
+            }
+        }
+    }
+
+    /// The connection has no more input: in order, unless TLS says that it was cut.
+    fn end_of_input(&mut self, handle: Handle, orderly: bool, now: Moment) -> io::Result<()> {
+        let Some(outbound) = self.outbounds.find(handle) else { return Ok(()) };
+        let whole = outbound.tls.as_ref().is_none_or(|tls| tls.end().is_ok());
+        let ended = match outbound.stage {
+            Stage::Securing => Ended::Tls,
+            Stage::Connecting => Ended::Connect,
+            Stage::Open if orderly && whole => Ended::Orderly,
+            Stage::Open => Ended::Cut,
+        };
+        self.end_outbound(handle, ended, now)
+    }
+
+    /// Closes a connection and tells its user.
+    pub(super) fn end_outbound(
+        &mut self,
+        handle: Handle,
+        ended: Ended,
+        now: Moment,
+    ) -> io::Result<()> {
+        let Some(user) = self.outbounds.find(handle).map(|outbound| outbound.user) else {
+            return Ok(());
+        };
+        self.drop_outbound(handle);
+        match ended {
+            Ended::Connect => self.count_connect(user, ConnectResult::Failed),
+            Ended::Tls => self.count_connect(user, ConnectResult::Tls),
+            Ended::Orderly | Ended::Cut => {}
+        }
+        match user {
+            User::Relay(client) => self.relay_backend_ended(client, ended, now),
+            User::Mirror(mirror) => {
+                self.end_mirror(mirror);
+                Ok(())
+            }
+            User::Source(source) => self.source_ended(source, ended, now),
+            User::Pool => Ok(()),
+        }
+    }
+
+    fn takes_input(&self, user: User) -> bool {
+        match user {
+            User::Relay(client) => self.relay_takes_input(client),
+            User::Source(source) => self.source_takes_input(source),
+            User::Mirror(_) | User::Pool => true,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Attempts of an exchange: an endpoint, a connection to it, and what follows when there is none.
+//!
+//! Invariants: an endpoint that failed is told so, once for each failure, and is tried again for
+//! the same request only if no other is left. Who waits for names is asked again after each wake.
+
+use super::Worker;
+use super::outbound::{Ended, User};
+use crate::backend::{Endpoint, PickError};
+use crate::base::slots::Handle;
+use crate::base::sync::Arc;
+use crate::base::time::{Clock, Moment};
+use crate::io::Driver;
+use crate::relay::{Cause, Lost};
+use std::io;
+use std::time::Duration;
+
+impl<D: Driver, C: Clock> Worker<D, C> {
+    /// Chooses an endpoint and gets a connection to it.
+    pub(super) fn attempt(&mut self, client: Handle, now: Moment) -> io::Result<()> {
+        let Some(passing) = self.passing(client) else { return Ok(()) };
+        if passing.relay.end().is_some() {
+            return Ok(());
+        }
+        let (backend, tried) = (passing.backend, std::mem::take(&mut passing.tried));
+        let cookies = passing.cookies.take();
+        let chance = &mut self.chance;
+        let picked = self.view.pick(backend, now, chance, cookies.as_deref(), &tried);
+        let timeout = self.connect_timeout(backend);
+        let Some(passing) = self.passing(client) else { return Ok(()) };
+        let fresh = !tried.is_empty();
+        (passing.tried, passing.cookies) = (tried, cookies);
+        passing.connect_by.get_or_insert(now.after(timeout));
+        let pick = match picked {
+            Ok(pick) => pick,
+            // Its names are being looked up: the wake that follows tries again.
+            Err(PickError::Pending { .. }) => {
+                self.nameless.push(client);
+                self.set_relay_deadline(client);
+                self.await_relay_client(client);
+                return Ok(());
+            }
+            Err(_) => {
+                return self.call(client, now, |passing, at, out| {
+                    passing.relay.attempt_failed(Cause::NoEndpoint, at, out)
+                });
+            }
+        };
+        passing.relay.set_cookie(pick.set_cookie.as_deref());
+        passing.in_flight = Some(pick.in_flight);
+        let user = User::Relay(client);
+        // After a failure a connection that nobody has used can be trusted more.
+        if !fresh && let Some(outbound) = self.reuse(&pick.endpoint, user) {
+            return self.relay_connected(client, outbound, now);
+        }
+        let name = pick.server_name.as_deref();
+        match self.open_outbound(backend, &pick.endpoint, name, user) {
+            Ok(outbound) => {
+                if let Some(passing) = self.passing(client) {
+                    passing.outbound = Some(outbound);
+                    passing.connect_by = Some(now.after(timeout));
+                }
+                self.set_relay_deadline(client);
+                self.await_relay_client(client);
+                Ok(())
+            }
+            Err(_) => self.no_connection(client, &pick.endpoint, Cause::Failed, now),
+        }
+    }
+
+    fn connect_timeout(&self, backend: usize) -> Duration {
+        let backend = self.site.config().gateway.backends.get(backend);
+        backend.map_or(Duration::ZERO, |backend| backend.connect_timeout)
+    }
+
+    /// No connection to the endpoint came about.
+    pub(super) fn no_connection(
+        &mut self,
+        client: Handle,
+        endpoint: &Arc<Endpoint>,
+        cause: Cause,
+        now: Moment,
+    ) -> io::Result<()> {
+        endpoint.failed(now);
+        if let Some(passing) = self.passing(client) {
+            passing.tried.push(Arc::clone(endpoint));
+            passing.in_flight = None;
+        }
+        self.call(client, now, |passing, at, out| passing.relay.attempt_failed(cause, at, out))
+    }
+
+    /// Names were looked up: who waited for them tries again.
+    pub(super) fn attempt_nameless(&mut self, now: Moment) -> io::Result<()> {
+        for client in std::mem::take(&mut self.nameless) {
+            if self.passing(client).is_some_and(|passing| passing.outbound.is_none()) {
+                self.attempt(client, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection is there.
+    pub(super) fn relay_connected(
+        &mut self,
+        client: Handle,
+        outbound: Handle,
+        now: Moment,
+    ) -> io::Result<()> {
+        let pooled = self.outbounds.find(outbound).is_some_and(|outbound| outbound.pooled);
+        let Some(passing) = self.passing(client) else { return Ok(()) };
+        passing.outbound = Some(outbound);
+        passing.connect_by = None;
+        self.call(client, now, |passing, at, out| passing.relay.connected(pooled, at, out))?;
+        self.feed_later(client, now)
+    }
+
+    /// The backend's connection has ended; it is closed already.
+    pub(super) fn relay_backend_ended(
+        &mut self,
+        client: Handle,
+        ended: Ended,
+        now: Moment,
+    ) -> io::Result<()> {
+        let Some(passing) = self.passing(client) else { return Ok(()) };
+        passing.outbound = None;
+        let endpoint = passing.in_flight.as_ref().map(|flight| Arc::clone(flight.endpoint()));
+        match (ended, endpoint) {
+            (Ended::Connect | Ended::Tls, Some(endpoint)) => {
+                self.no_connection(client, &endpoint, Cause::Failed, now)
+            }
+            (ended, _) => {
+                let lost = if ended == Ended::Orderly { Lost::Clean } else { Lost::Broken };
+                self.call(client, now, |passing, at, out| {
+                    passing.relay.backend_ended(lost, at, out)
+                })
+            }
+        }
+    }
+
+    /// Gives up the relay's connection; the endpoint is tried again only if no other is left.
+    pub(super) fn leave_backend(&mut self, client: Handle, failed: bool) {
+        let Some(passing) = self.passing(client) else { return };
+        let (outbound, flight) = (passing.outbound.take(), passing.in_flight.take());
+        if let (Some(flight), true) = (&flight, failed) {
+            let endpoint = Arc::clone(flight.endpoint());
+            if !passing.tried.iter().any(|tried| Arc::ptr_eq(tried, &endpoint)) {
+                passing.tried.push(endpoint);
+            }
+        }
+        if let Some(outbound) = outbound {
+            self.drop_outbound(outbound);
+        }
+    }
+}
