@@ -1,23 +1,25 @@
 //! Tidegate: a Server-Sent Events gateway and fan-out server for Linux, built on io_uring.
 //!
 //! ```text
-//!    publishers                                                        clients
+//!    publishers, upstreams                                             clients
 //!        │ bytes in                                                      ▲ bytes out
 //!  ┌─────▼───────────────────────────────────────────────────────────────┴─────┐
-//!  │ io       accept, recv                       SEND, one per client, batched │ floor 1
+//!  │ io       accept, connect, recv              SEND, one per client, batched │ floor 1
 //!  ├─────┬───────────────────────────────────────────────────────────────▲─────┤
-//!  │ http · sse                                              http framing      │ floor 1
+//!  │ tls · http · sse                                        http framing      │ floor 1
 //!  ├─────┬───────────────────────────────────────────────────────────────▲─────┤
-//!  │ auth: who may do what          hub: the Mercure protocol         cursor   │ floor 2
+//!  │ route · auth · backend         hub: the Mercure protocol         cursor   │ floor 2
+//!  │ upstream: streams of others    relay: request ⇄ response, as it comes     │ floor 3
 //!  ├─────┬───────────────────────────────────────────────────────────────▲─────┤
 //!  │ log: ordered events, shared by   ──wake──▶   feed: bytes for one          │ floor 1, 2
 //!  │ all workers, encoded once                    subscription, per worker     │
 //!  └───────────────────────────────────────────────────────────────────────────┘
-//!    session: one downstream conversation (3) · worker: one pinned thread (4)
-//!    control: the slow business (4) · server: one process (5) · cli: commands (6)
+//!    session: one downstream conversation (4) · worker: one pinned thread (5)
+//!    control: the slow business (5) · server: one process (6) · cli: commands (7)
 //! ```
 //!
-//! 1. Bytes in, event, channel, feed, cursor, bytes out. Data never flows backwards.
+//! 1. Bytes in, event, channel, feed, cursor, bytes out. Data never flows backwards. A relay stands
+//!    beside this path: bytes in, bytes out.
 //! 2. An event is encoded once, when it enters its channel.
 //! 3. A client is a cursor. Live, replay and catching up are the same read at different places.
 //! 4. A send is over when `flush` returns: it borrows, nothing is in flight.

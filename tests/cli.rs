@@ -127,7 +127,7 @@ fn usage_errors_have_code_2_and_help_has_0() {
     assert!(err(&missing).contains("because: ") && err(&missing).contains("remedy: "));
     let help = tidegate(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["serve", "check", "publish", "subscribe", "bench", "tune"] {
+    for command in ["serve", "check", "fanout", "proxy", "publish", "subscribe", "bench", "tune"] {
         assert!(out(&help).contains(command));
     }
 }

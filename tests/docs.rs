@@ -51,7 +51,8 @@ fn keys_are_documented() {
     }
 }
 
-/// The configurations that pages show are valid, on whatever host the test runs.
+/// The configurations that pages and examples show are valid, on whatever host the test runs, and
+/// leave nothing to warn of.
 #[test]
 fn configurations_are_valid() {
     let dir = std::env::temp_dir().join(format!("tidegate-docs-{}", std::process::id()));
@@ -59,12 +60,19 @@ fn configurations_are_valid() {
     for key in ["publisher.key", "subscriber.key"] {
         fs::write(dir.join(key), "a key of the test, long enough for anybody").unwrap();
     }
-    let readme = fs::read_to_string("README.md").unwrap();
-    let block = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let shown = dir.join("readme.toml");
-    fs::write(&shown, block.replace("/etc/tidegate", dir.to_str().unwrap())).unwrap();
-    let examples = ["examples/tidegate.toml", "examples/gateway.toml"].map(Path::new);
-    for file in examples.into_iter().chain([shown.as_path()]) {
+    let mut all = files("examples", "toml");
+    let examples = all.len();
+    for page in ["README.md", "docs/OPERATIONS.md"] {
+        let text = fs::read_to_string(page).unwrap();
+        for (n, block) in text.split("```toml\n").skip(1).enumerate() {
+            let shown = dir.join(format!("{}-{n}.toml", page.replace('/', "-")));
+            let block = block.split("```").next().unwrap();
+            fs::write(&shown, block.replace("/etc/tidegate", dir.to_str().unwrap())).unwrap();
+            all.push(shown);
+        }
+    }
+    assert!(examples >= 7 && all.len() >= examples + 5, "{all:?}");
+    for file in &all {
         let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["check", "--config"])
             .arg(file)
@@ -73,7 +81,7 @@ fn configurations_are_valid() {
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {errors}", file.display());
+        assert!(output.status.success() && errors.is_empty(), "{}: {errors}", file.display());
     }
     fs::remove_dir_all(dir).unwrap();
 }

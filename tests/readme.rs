@@ -1,5 +1,5 @@
-//! The commands of README.md and examples/README.md, run as they stand there, against a server on
-//! a free port.
+//! The commands of README.md and examples/README.md, run as they stand there, but for the ports:
+//! those are free ones.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 use std::fs;
@@ -70,12 +70,24 @@ impl Drop for Running {
 /// A server with these arguments on a free port, and where it listens.
 fn serve(arguments: &[&str]) -> (Running, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--workers", "1"]);
     command.args(arguments);
-    let server = Running::new(command, true);
+    command.args(["--listen", "127.0.0.1:0", "--admin", "off", "--workers", "1"]);
+    listening(command, true)
+}
+
+/// A server, and where it says that it listens.
+fn listening(command: Command, stderr: bool) -> (Running, String) {
+    let server = Running::new(command, stderr);
     let line = server.line("listening on http://");
     let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     (server, address)
+}
+
+/// A server that a block of a page starts, in front of this upstream.
+fn started(block: &str, upstream: &str) -> (Running, String) {
+    let words = block.trim().strip_prefix("tidegate ").unwrap().to_owned();
+    let words = words.replace("127.0.0.1:9000", upstream);
+    serve(&words.split(' ').collect::<Vec<_>>())
 }
 
 /// The `sh` blocks of a page, for a server at `address`.
@@ -99,7 +111,7 @@ fn output(script: &str, address: &str) -> String {
 
 #[test]
 fn the_first_minutes_work() {
-    let (_server, address) = serve(&[]);
+    let (_server, address) = serve(&["serve"]);
     let blocks = blocks("README.md", &address);
     let find = |part: &str| blocks.iter().find(|block| block.contains(part)).unwrap();
     let subscriber = Running::new(shell(find("curl -N 'http://"), &address), false);
@@ -113,8 +125,33 @@ fn the_first_minutes_work() {
 }
 
 #[test]
+fn the_first_minutes_of_a_gateway_work() {
+    let page = fs::read_to_string("README.md").unwrap();
+    assert!(page.contains("`1 open`"));
+    let all = blocks("README.md", "127.0.0.1:8080");
+    let find = |part: &str| all.iter().find(|block| block.contains(part)).unwrap();
+    let script = find("examples/upstream.py").replace("upstream.py", "upstream.py 0");
+    let (upstream, at) = listening(shell(&script, ""), false);
+
+    let (_fanout, address) = started(find("tidegate fanout"), &at);
+    let curl = find("8080/ticks").replace("127.0.0.1:8080", &address);
+    let clients = [(); 2].map(|()| Running::new(shell(&curl, ""), false));
+    let seen = clients.each_ref().map(|client| client.line("data: "));
+    assert!(seen.iter().all(|line| line.contains("/ticks")), "{seen:?}");
+    upstream.line("(1 open)");
+
+    let (_proxy, address) = started(find("tidegate proxy"), &at);
+    let curl = find("8080/chat").replace("127.0.0.1:8080", &address);
+    let answer = Running::new(shell(&curl, ""), false);
+    assert_eq!(answer.line("data: "), "data: Nothing");
+    assert!(upstream.line("begin").contains("POST /chat   (2 open)"), "both clients share one");
+    drop(answer);
+    assert!(upstream.line("end").contains("POST /chat"));
+}
+
+#[test]
 fn the_token_examples_work() {
-    let (_server, address) = serve(&["--config", "examples/tidegate.toml"]);
+    let (_server, address) = serve(&["serve", "--config", "examples/tidegate.toml"]);
     let blocks = blocks("examples/README.md", &address);
     let find = |part: &str| blocks.iter().find(|block| block.contains(part)).unwrap();
     let subscriber = Running::new(shell(find("examples/subscribe.sh orders/1"), &address), false);

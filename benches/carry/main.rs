@@ -90,7 +90,8 @@ fn compare(options: &Options) {
         let mut reports: Vec<Vec<Value>> = row.cases.iter().map(|_| Vec::new()).collect();
         for round in 0..options.rounds {
             for ((label, proxy), reports) in row.cases.iter().zip(&mut reports) {
-                if options.only.as_ref().is_some_and(|only| !label.contains(only.as_str())) {
+                let chosen = |only: &String| only.split(',').any(|part| label.contains(part));
+                if options.only.as_ref().is_some_and(|only| !chosen(only)) {
                     continue;
                 }
                 match measure(&row, *proxy, options) {

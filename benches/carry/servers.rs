@@ -154,7 +154,7 @@ fn fanout_conf(port: u16, up: u16) -> String {
     format!(
         "listen = \"127.0.0.1:{port}\"\n{TIDEGATE}\
          [[upstream]]\nname = \"all\"\nurl = \"http://127.0.0.1:{up}/s{{rest}}\"\n\
-         history_events_max = 0\n\
+         history_events_max = 0\nchannels_max = 20000\n\
          [[route]]\npath = \"/s\"\nupstream = \"all\"\n"
     )
 }

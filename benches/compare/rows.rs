@@ -112,6 +112,7 @@ pub(crate) fn all() -> Vec<Row> {
     vec![
         paced("paced5", "5,000 subscribers × 100 B at 5 events/s", 5, true),
         paced("paced20", "5,000 subscribers × 100 B at 20 events/s", 20, false),
+        fanout(),
         saturated(),
         few(),
         idle(),
@@ -146,6 +147,26 @@ fn paced(name: &'static str, what: &'static str, rate: u32, nchan: bool) -> Row 
         ],
         figures: vec![CPU, RATE, P99, LAST, FAULTS],
         bars,
+    }
+}
+
+fn fanout() -> Row {
+    let load = "-n 10000 --rate 20 --duration 8";
+    Row {
+        name: "fanout",
+        what: "10,000 subscribers × 100 B at 20 events/s: one upstream stream against the hub",
+        cases: vec![
+            case("hub-uring", URING, load),
+            case("fanout-uring", Server::Fanout("uring"), load),
+            case("hub-epoll", EPOLL, load),
+            case("fanout-epoll", Server::Fanout("epoll"), load),
+        ],
+        figures: vec![CPU, RATE, P99, FAULTS],
+        bars: vec![
+            bar(0, "fanout-uring", Some("hub-uring"), 1.05),
+            bar(0, "fanout-epoll", Some("hub-epoll"), 1.05),
+            bar(3, "fanout-uring", None, 0.0),
+        ],
     }
 }
 

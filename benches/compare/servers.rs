@@ -22,6 +22,8 @@ pub(crate) enum Server {
     Tidegate(&'static str),
     /// The same with a history that holds all events of the row with the most.
     Remembering(&'static str),
+    /// Tidegate over `uring` or `epoll`, reading what the bare send loop sends as its upstream.
+    Fanout(&'static str),
     /// nginx with the Nchan module.
     Nchan,
     /// axum with a tokio broadcast channel.
@@ -35,11 +37,17 @@ const NGINX: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/n
 /// A running server; ended when dropped.
 struct Running {
     process: Child,
+    /// The upstream of a fan-out, and its port.
+    upstream: Option<(Child, u16)>,
     directory: PathBuf,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Some((upstream, _)) = &mut self.upstream {
+            let _ = upstream.kill();
+            let _ = upstream.wait();
+        }
         // A master process takes its workers with it only if it is asked politely.
         let pid = self.process.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
@@ -65,7 +73,7 @@ fn wait_until(millis: u64, mut done: impl FnMut() -> bool) -> bool {
 /// Runs one case and returns the load generator's report.
 pub(crate) fn measure(case: &Case, server_core: &str, load_core: &str) -> Result<Value, String> {
     let port = free_port();
-    let running = start(case.server, port, server_core)?;
+    let running = start(case.server, port, server_core, load_core)?;
     let url = format!("http://127.0.0.1:{port}");
     let mut load = Command::new("taskset");
     load.args(["-c", load_core, env!("CARGO_BIN_EXE_tidegate"), "bench", "--json", "--quiet"]);
@@ -79,6 +87,16 @@ pub(crate) fn measure(case: &Case, server_core: &str, load_core: &str) -> Result
             &format!("--subscribe-url={url}/"),
             &format!("--publish-url={url}/"),
         ]),
+        Server::Fanout(_) => {
+            let upstream = running.upstream.as_ref().map_or(0, |(_, port)| *port);
+            load.args([
+                "--server-publishes",
+                "--body",
+                "{run} {events} {rate} {size}",
+                &format!("--subscribe-url={url}/feed"),
+                &format!("--publish-url=http://127.0.0.1:{upstream}/"),
+            ])
+        }
         Server::Tidegate(_) | Server::Remembering(_) => load.args([
             format!("--subscribe-url={url}/.well-known/mercure?{{topics}}"),
             format!("--publish-url={url}/.well-known/mercure"),
@@ -104,9 +122,13 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn start(server: Server, port: u16, core: &str) -> Result<Running, String> {
+fn start(server: Server, port: u16, core: &str, load_core: &str) -> Result<Running, String> {
     let directory = std::env::temp_dir().join(format!("compare-{port}"));
     fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    let upstream = match server {
+        Server::Fanout(_) => Some(start_upstream(load_core, &directory)?),
+        _ => None,
+    };
     let command = command(server, port, &directory)?;
     let log = fs::File::create(directory.join("log")).map_err(|e| e.to_string())?;
     let process = Command::new("taskset")
@@ -117,7 +139,7 @@ fn start(server: Server, port: u16, core: &str) -> Result<Running, String> {
         .stderr(log)
         .spawn()
         .map_err(|e| format!("taskset: {e} (package util-linux)"))?;
-    let mut running = Running { process, directory };
+    let mut running = Running { process, upstream, directory };
     let up = wait_until(5_000, || {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
             || matches!(running.process.try_wait(), Ok(Some(_)))
@@ -127,6 +149,25 @@ fn start(server: Server, port: u16, core: &str) -> Result<Running, String> {
     }
     let log = fs::read_to_string(running.directory.join("log")).unwrap_or_default();
     Err(format!("the server did not start: {}", log.trim()))
+}
+
+/// The bare send loop as an upstream, on the load's core; and the file that reads it.
+fn start_upstream(core: &str, directory: &Path) -> Result<(Child, u16), String> {
+    let port = free_port();
+    let me = std::env::current_exe().map_err(|e| e.to_string())?;
+    let child = Command::new("taskset")
+        .args(["-c", core])
+        .arg(me)
+        .args(["be", "limit", "--io", "uring", "--id-bytes", "29", "--port", &port.to_string()])
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|e| format!("taskset: {e} (package util-linux)"))?;
+    let text = format!(
+        "[[upstream]]\nname = \"feed\"\nurl = \"http://127.0.0.1:{port}/feed\"\n\
+         [[route]]\npath = \"/feed\"\nupstream = \"feed\"\n"
+    );
+    fs::write(directory.join("tidegate.toml"), text).map_err(|e| e.to_string())?;
+    Ok((child, port))
 }
 
 fn command(server: Server, port_number: u16, directory: &Path) -> Result<Vec<String>, String> {
@@ -160,6 +201,12 @@ fn command(server: Server, port_number: u16, directory: &Path) -> Result<Vec<Str
             let program = env!("CARGO_BIN_EXE_tidegate");
             let end = ["--admin", "off", "--workers", "1", "--io", io];
             [words(&[program, "serve", "--listen", &listen]), words(&end)].concat()
+        }
+        Server::Fanout(io) => {
+            let file = directory.join("tidegate.toml").display().to_string();
+            let mut command = command(Server::Tidegate(io), port_number, directory)?;
+            command.extend(["--config".to_owned(), file]);
+            command
         }
         Server::Remembering(io) => {
             let file = directory.join("tidegate.toml");

@@ -13,7 +13,9 @@ use crate::config::Config;
 use crate::config::error::Problems;
 use crate::config::gateway;
 use crate::config::gateway::Action;
+use crate::config::gateway::Part;
 use crate::config::gateway::PathMatch;
+use crate::config::gateway::Variable;
 use crate::config::show;
 use crate::config::toml::Argument;
 use std::process::ExitCode;
@@ -60,16 +62,16 @@ fn start(
 
 fn fanout_screen(url: &str, config: &Config) -> String {
     let listen = config.listen;
-    let path = served(config).unwrap_or("/");
+    let receive = receive(config);
     format!(
         "\
 tidegate {version}: {url}
   read once, for any number of clients
 
   Look      open http://{listen}/ in a browser
-  Receive   curl -N http://{listen}{path}
+  Receive   {receive}
   State     {admin}
-  Stop      Ctrl-C
+  Stop      Ctrl-C; a second one does not wait for clients to be closed one by one
 ",
         version = env!("CARGO_PKG_VERSION"),
         admin = admin(config, "/upstreams"),
@@ -85,7 +87,7 @@ tidegate {version}: everything passes to {url}
 
   Try       curl -N http://{listen}/
   State     {admin}
-  Stop      Ctrl-C
+  Stop      Ctrl-C; a second one does not wait for what is under way
 ",
         version = env!("CARGO_PKG_VERSION"),
         admin = admin(config, "/backends"),
@@ -94,6 +96,20 @@ tidegate {version}: everything passes to {url}
 
 fn admin(config: &Config, page: &str) -> String {
     config.admin.map_or_else(|| "switched off".to_owned(), |at| format!("http://{at}{page}"))
+}
+
+/// How to get the stream with curl.
+fn receive(config: &Config) -> String {
+    let at = format!("http://{}", config.listen);
+    let mut targets = config.gateway.upstreams.iter().flat_map(|upstream| &upstream.target);
+    match served(config) {
+        Some(path) if targets.any(|part| *part == Part::Variable(Variable::Channel)) => {
+            format!("curl -N '{at}{path}?channel=NAME'")
+        }
+        Some(path) if path != "/" => format!("curl -N {at}{path}"),
+        // There others get the page.
+        _ => format!("curl -NH 'Accept: text/event-stream' {at}/"),
+    }
 }
 
 /// The path of the rule that serves the upstream.
@@ -136,5 +152,19 @@ mod tests {
         assert_eq!(load(&show::brief(&config), &[], &Nowhere).unwrap(), config);
         assert_eq!(served(&config), Some("/feed"));
         assert!(fanout_screen(url, &config).contains("curl -N http://127.0.0.1:8080/feed\n"));
+    }
+
+    #[test]
+    fn the_screen_shows_a_request_that_gets_the_stream() {
+        for (url, shown) in [
+            ("http://127.0.0.1:9000/feed?x=1", "curl -N http://127.0.0.1:8080/feed"),
+            (
+                "http://127.0.0.1:9000",
+                "curl -NH 'Accept: text/event-stream' http://127.0.0.1:8080/",
+            ),
+            ("http://127.0.0.1:9000/a/{channel}", "curl -N 'http://127.0.0.1:8080/a?channel=NAME'"),
+        ] {
+            assert_eq!(receive(&gateway::fanout(url, &[]).unwrap()), shown);
+        }
     }
 }

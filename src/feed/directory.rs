@@ -34,6 +34,21 @@ pub(super) struct Feed {
     places: Box<[u32]>,
 }
 
+impl Feed {
+    /// One more client.
+    pub(super) fn join(&mut self) {
+        self.clients += 1;
+        self.key.join();
+    }
+
+    /// One fewer: whether nobody is left.
+    pub(super) fn leave(&mut self) -> bool {
+        self.clients -= 1;
+        self.key.leave();
+        self.clients == 0
+    }
+}
+
 /// Feeds that a selector leads to: the feed, and which of its selectors it is.
 type Routes = SmallVec<[(u32, u32); 2]>;
 

@@ -279,7 +279,7 @@ impl Fanout {
         };
         let id = self.clients.insert(client);
         if let Some(feed) = self.directory.feeds.at_mut(feed) {
-            feed.clients += 1;
+            feed.join();
         }
         if !new.subscription.foreign().is_empty() {
             self.remember(id.index(), new.subscription);
@@ -315,8 +315,7 @@ impl Fanout {
             if client.stage == Stage::Live {
                 feed.bytes.leave(client.cursor, &mut self.pool);
             }
-            feed.clients -= 1;
-            if feed.clients == 0 {
+            if feed.leave() {
                 self.bury.push(client.feed);
             }
         }

@@ -58,7 +58,13 @@ impl Grants {
 
 /// Something that is kept while somebody reads: its drop says that they have stopped. It happens
 /// on a worker's thread, amid a turn: it must be quick and must not wait.
-pub trait Hold: Debug + Send + Sync {}
+pub trait Hold: Debug + Send + Sync {
+    /// One more client reads.
+    fn join(&self) {}
+
+    /// One of them has gone.
+    fn leave(&self) {}
+}
 
 /// What one client reads. Equality and hash ignore the foreign grants and the hold: they are the
 /// feed's key.
@@ -67,7 +73,6 @@ pub struct Subscription {
     selectors: Box<[Selector]>,
     grants: Grants,
     foreign: Box<[Topic]>,
-    #[allow(dead_code, reason = "it is there for its drop")]
     hold: Option<Arc<dyn Hold>>,
 }
 
@@ -98,6 +103,20 @@ impl Subscription {
     #[must_use]
     pub fn holding(self, hold: Arc<dyn Hold>) -> Self {
         Self { hold: Some(hold), ..self }
+    }
+
+    /// One more client reads with it.
+    pub fn join(&self) {
+        if let Some(hold) = &self.hold {
+            hold.join();
+        }
+    }
+
+    /// One of those has gone.
+    pub fn leave(&self) {
+        if let Some(hold) = &self.hold {
+            hold.leave();
+        }
     }
 
     /// The selectors, sorted.

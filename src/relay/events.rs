@@ -32,6 +32,8 @@ pub(super) struct Events {
     every: u64,
     sent_at: Moment,
     is_on: bool,
+    /// The client can ask for it again, as one that asked with `GET` can.
+    can_return: bool,
     /// The last bytes of the backend's stream; `seen` of them are there.
     tail: [u8; 3],
     seen: u8,
@@ -44,20 +46,26 @@ impl Events {
         every: 0,
         sent_at: Moment::START,
         is_on: false,
+        can_return: false,
         tail: [0; 3],
         seen: 0,
         mark: Mark::Settled,
     };
 
     /// A stream whose head is sent now; `every` zero: without comments.
-    pub(super) fn start(every: Duration, now: Moment) -> Self {
+    pub(super) fn start(every: Duration, can_return: bool, now: Moment) -> Self {
         let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
-        Self { every, sent_at: now, is_on: true, mark: Mark::Unseen, ..Self::OFF }
+        Self { every, sent_at: now, is_on: true, can_return, mark: Mark::Unseen, ..Self::OFF }
     }
 
     /// Whether this is an event stream.
     pub(super) const fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// Whether it may be ended before its time.
+    pub(super) const fn can_return(&self) -> bool {
+        self.can_return
     }
 
     /// When a comment is due, if one may stand here.

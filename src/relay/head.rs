@@ -121,5 +121,6 @@ fn events(head: &ResponseHead, plan: &Plan, at: &At<'_>) -> Events {
     let is_open = !matches!(head.framing(), ResponseFraming::Sized(_))
         && !forward::is_no_transform(head)
         && DIGESTS.iter().all(|name| head.first(name).is_none());
-    Events::start(if is_open { plan.heartbeat } else { Duration::ZERO }, at.now)
+    let every = if is_open { plan.heartbeat } else { Duration::ZERO };
+    Events::start(every, &*plan.method == "GET", at.now)
 }

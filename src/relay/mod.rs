@@ -188,11 +188,12 @@ impl Relay {
         matches!(self.phase, Phase::Body | Phase::Tunnel)
     }
 
-    /// For an event stream: whether the client is between two events, so that an end now tears
-    /// none. `None` for any other response.
+    /// For an event stream that the client can ask for again: whether it is between two events, so
+    /// that an end now tears none. `None` for any other response; the stream that answers a POST,
+    /// as that of a language model, is lost if it ends early.
     #[must_use]
     pub fn is_between_events(&self) -> Option<bool> {
-        self.events.is_on().then(|| self.events.is_between_events())
+        self.events.can_return().then(|| self.events.is_between_events())
     }
 
     /// Bytes on the heap that grow with what peers send.

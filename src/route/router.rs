@@ -181,7 +181,9 @@ fn listeners(gateway: &Gateway, hasher: &Hasher) -> (Vec<SocketAddr>, Vec<Hosts<
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut tables: Vec<Hosts<usize>> = Vec::new();
     for (index, listener) in gateway.listeners.iter().enumerate() {
-        let place = addresses.iter().position(|address| *address == listener.listen);
+        // As `Gateway::addresses` has them: each port 0 is bound on its own.
+        let known = addresses.iter().position(|address| *address == listener.listen);
+        let place = known.filter(|_| listener.listen.port() != 0);
         let place = place.unwrap_or_else(|| {
             addresses.push(listener.listen);
             tables.push(Hosts::new(hasher));

@@ -261,15 +261,9 @@ fn bind_all(
     config: &Config,
     workers: usize,
 ) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), StartError> {
-    let mut wanted: Vec<SocketAddr> = vec![config.listen];
-    for listener in &config.gateway.listeners {
-        if !wanted.contains(&listener.listen) {
-            wanted.push(listener.listen);
-        }
-    }
     let mut all: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
-    for address in wanted {
+    for address in config.gateway.addresses() {
         let (listeners, real) = bind(address, workers)?;
         addresses.push(real);
         for (of_worker, listener) in all.iter_mut().zip(listeners) {

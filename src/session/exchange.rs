@@ -146,15 +146,14 @@ impl Exchange {
 
     fn answer(&self, to: To, site: &Site, at: &At<'_>, out: &mut Vec<u8>) -> Next {
         let from = out.len();
-        let changes = self.changes(site);
         let bare = Answer::bare(at, self.kind(), to);
-        if let Route::Fanout(channels) = &self.route {
-            let answer = bare.cross(&self.head, site.upstream_origins(channels.upstream));
-            return fanout::answer(&self.head, channels, &changes, answer, site, at, out);
-        }
         let hub = bare.cross(&self.head, site.origins());
         let next = match &self.route {
             Route::Subscribe => subscribe::answer(&self.head, hub, site, at, out),
+            Route::Fanout(channels) => {
+                let own = bare.cross(&self.head, site.upstream_origins(channels.upstream));
+                fanout::answer(&self.head, channels, own, site, at, out)
+            }
             Route::Coded => {
                 bare.closing().plain(out, 501, "unknown transfer coding");
                 Next::Close(CloseReason::BadRequest)
@@ -164,7 +163,7 @@ impl Exchange {
                 if to.keep_alive { Next::Read } else { Next::Close(CloseReason::Answered) }
             }
         };
-        edit::head(out, from, &changes);
+        edit::head(out, from, &self.changes(site));
         next
     }
 

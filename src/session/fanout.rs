@@ -13,11 +13,9 @@ use super::Site;
 use super::Subscribe;
 use super::answer::Answer;
 use super::answer::text_body;
-use super::edit;
 use super::routed::Channels;
 use crate::base::chance::Chance;
 use crate::base::sync::Arc;
-use crate::config::gateway::HeaderChange;
 use crate::config::gateway::Initial;
 use crate::config::gateway::Upstream;
 use crate::http::Method;
@@ -50,9 +48,17 @@ const ID_BYTES_MAX: usize = crate::upstream::ID_BYTES_MAX;
 
 /// The leases of a subscription, given back when nobody reads with it any more.
 #[derive(Debug)]
-struct Leases(#[allow(dead_code, reason = "they are there for their drop")] Vec<Lease>);
+struct Leases(Vec<Lease>);
 
-impl Hold for Leases {}
+impl Hold for Leases {
+    fn join(&self) {
+        self.0.iter().for_each(Lease::join);
+    }
+
+    fn leave(&self) {
+        self.0.iter().for_each(Lease::leave);
+    }
+}
 
 /// What a client saw last, if it says so. An empty field counts as absent, as browsers mean it.
 pub(super) fn last_id(head: &Head) -> Option<String> {
@@ -64,7 +70,6 @@ pub(super) fn last_id(head: &Head) -> Option<String> {
 pub(super) fn answer(
     head: &Head,
     channels: &Channels,
-    changes: &[HeaderChange],
     answer: Answer<'_>,
     site: &Site,
     at: &At<'_>,
@@ -89,7 +94,7 @@ pub(super) fn answer(
         return done;
     };
     if head.method() == Method::Head {
-        write_head(answer, changes, out);
+        write_head(answer, out);
         return Next::Close(CloseReason::Answered);
     }
     let taken = match take(channels, group, site, at) {
@@ -101,13 +106,13 @@ pub(super) fn answer(
         }
         Err(LeaseError::TooMany) => {
             at.recorder.add(Counter::SoftRefusals, 1);
-            write_head(answer, changes, out);
+            write_head(answer, out);
             let spread = Chance::new(at.seed).below(SOFT_RETRY);
             sse::encode_ending(SOFT_RETRY + spread, out);
             return Next::Close(CloseReason::OverLimit);
         }
     };
-    write_head(answer, changes, out);
+    write_head(answer, out);
     out.extend_from_slice(hub::HEARTBEAT);
     if let Some(millis) = group.terms.retry {
         sse::encode_retry(millis, out);
@@ -195,13 +200,11 @@ fn start(
     Some(start)
 }
 
-fn write_head(answer: Answer<'_>, changes: &[HeaderChange], out: &mut Vec<u8>) {
-    let from = out.len();
+fn write_head(answer: Answer<'_>, out: &mut Vec<u8>) {
     answer
         .start(out, 200)
         .field("Content-Type", "text/event-stream")
         .field("Cache-Control", "no-store")
         .field("X-Accel-Buffering", "no")
         .stream();
-    edit::head(out, from, changes);
 }

@@ -11,8 +11,10 @@ use crate::config::gateway::Action;
 use crate::config::gateway::FanoutAction;
 use crate::config::gateway::Filter;
 use crate::config::gateway::HeaderChange;
+use crate::config::gateway::Part;
 use crate::config::gateway::ProxyAction;
 use crate::config::gateway::Scheme;
+use crate::config::gateway::Variable;
 use crate::http::Method;
 use crate::http::forward;
 use crate::http::forward::Hop;
@@ -188,7 +190,8 @@ fn fanout(action: &FanoutAction, matched: &Matched<'_>, head: &Head, site: &Site
         return Destination::NoBackend;
     };
     let asked = head.query().unwrap_or_default();
-    let channels: Vec<String> = if !definition.multiplex {
+    let has_channels = definition.target.contains(&Part::Variable(Variable::Channel));
+    let channels: Vec<String> = if !has_channels {
         Vec::from([String::new()])
     } else if action.channels.is_empty() {
         let named = query::pairs(asked).filter(|(name, _)| **name == *b"channel");
@@ -196,6 +199,10 @@ fn fanout(action: &FanoutAction, matched: &Matched<'_>, head: &Head, site: &Site
     } else {
         action.channels.clone()
     };
+    if channels.len() > 1 && !definition.multiplex {
+        let text = "the request names several channels, which are not merged here: name one";
+        return Destination::Fault(text.to_owned());
+    }
     let most = definition.channels_per_client_max;
     if channels.len() > most {
         return Destination::Fault(format!("more than {most} channels: ask for fewer"));
@@ -207,7 +214,7 @@ fn fanout(action: &FanoutAction, matched: &Matched<'_>, head: &Head, site: &Site
     let last_id = super::fanout::last_id(head);
     let mut wanted = Vec::with_capacity(channels.len());
     for channel in &channels {
-        let named = definition.multiplex.then_some(channel.as_str());
+        let named = has_channels.then_some(channel.as_str());
         let target = match route::expand(&definition.target, matched, head, named) {
             Ok(target) => target,
             Err(error) => return Destination::Fault(error.to_string()),

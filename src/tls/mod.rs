@@ -25,6 +25,8 @@ mod client;
 mod fault;
 mod settings;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use client::{Client, TlsState};

@@ -36,6 +36,8 @@ pub struct Tap {
     /// The log's tail when the tap was opened.
     born: u64,
     leases: AtomicUsize,
+    /// Clients that read it: many may share one lease.
+    readers: AtomicUsize,
     /// When the owner first saw that there are no leases; written under the registry's lock.
     idle_since: AtomicU64,
     /// The status of a definitive refusal; 0: none.
@@ -66,6 +68,7 @@ impl Tap {
             owner: birth.owner,
             born: birth.tail,
             leases: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
             idle_since: AtomicU64::new(IN_USE),
             refusal: AtomicU16::new(0),
             board: Board::new(birth.now),
@@ -133,6 +136,12 @@ impl Tap {
         self.leases.load(Ordering::Acquire)
     }
 
+    /// Clients that read it, on all workers.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.readers.load(Ordering::Relaxed)
+    }
+
     /// One more lease. Only under the registry's lock.
     pub(super) fn lease(self: &Arc<Self>) -> Lease {
         self.leases.fetch_add(1, Ordering::Relaxed);
@@ -159,7 +168,7 @@ impl Tap {
             target: String::from(&*self.key.target),
             credentials: self.key.has_credentials(),
             owner: self.owner,
-            subscribers: self.leases(),
+            subscribers: self.readers(),
             refusal: self.refusal(),
             health: self.board.read(now),
         }
@@ -177,6 +186,16 @@ impl Lease {
     #[must_use]
     pub fn tap(&self) -> &Arc<Tap> {
         &self.tap
+    }
+
+    /// One more client reads by it.
+    pub fn join(&self) {
+        self.tap.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of those has gone.
+    pub fn leave(&self) {
+        self.tap.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -208,7 +227,7 @@ pub struct TapState {
     pub credentials: bool,
     /// The worker that owns its connection.
     pub owner: usize,
-    /// Its leases.
+    /// Clients that read it.
     pub subscribers: usize,
     /// The status of a definitive refusal.
     pub refusal: Option<u16>,

@@ -167,11 +167,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// An answer is out: the next request may come.
     fn read_on(&mut self, handle: Handle) {
         let Some(connection) = self.connections.find(handle) else { return };
+        let has_more = !connection.backlog.is_empty();
         if let State::Reading(session) = &connection.state {
             let deadline = session.deadline();
             self.set_deadline(handle, deadline);
         }
-        self.await_input(handle);
+        if has_more { self.enqueue(handle) } else { self.await_input(handle) }
     }
 
     /// The last answer is out: end in order.

@@ -33,6 +33,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.read_outbound(handle, &mut passed, now)?;
         }
         self.pass(&mut passed, now)?;
+        // What came before an end has gone out: now the end may follow.
+        for (handle, ended) in std::mem::take(&mut passed.ends) {
+            self.end_outbound(handle, ended, now)?;
+        }
         self.scratch.passed = passed;
         Ok(())
     }
@@ -99,11 +103,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         } else if done.is_ok() && self.outbounds.find(handle).is_some() {
             if more { self.enqueue_outbound(handle) } else { self.await_outbound(handle) }
         }
-        if done.is_ok() && !was_securing && state.is_err() {
-            done = self.end_outbound(handle, Ended::Cut, now);
-        } else if done.is_ok() && state == Ok(tls::TlsState::Ended) {
-            done = self.end_outbound(handle, Ended::Orderly, now);
-        }
+        let ended = match &state {
+            Err(_) if !was_securing => Some(Ended::Cut),
+            Ok(tls::TlsState::Ended) => Some(Ended::Orderly),
+            _ => None,
+        };
+        // Behind what came with it, which waits for the turn's flush.
+        passed.ends.extend(ended.map(|ended| (handle, ended)));
         if plain.capacity() <= 2 * super::INPUT_BYTES {
             self.scratch.plain = plain;
         }

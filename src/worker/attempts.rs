@@ -108,7 +108,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let pooled = self.outbounds.find(outbound).is_some_and(|outbound| outbound.pooled);
         let Some(passing) = self.passing(client) else { return Ok(()) };
         passing.outbound = Some(outbound);
-        passing.connect_by = None;
+        (passing.pooled, passing.connect_by) = (pooled, None);
         self.call(client, now, |passing, at, out| passing.relay.connected(pooled, at, out))?;
         self.feed_later(client, now)
     }
@@ -136,17 +136,26 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// Gives up the relay's connection; the endpoint is tried again only if no other is left.
-    pub(super) fn leave_backend(&mut self, client: Handle, failed: bool) {
+    /// The attempt came to nothing, and another one follows: its endpoint is tried again only if no
+    /// other is left. A connection of the pool may end as a request goes out: nobody's fault.
+    pub(super) fn give_up_attempt(&mut self, client: Handle, now: Moment) {
         let Some(passing) = self.passing(client) else { return };
-        let (outbound, flight) = (passing.outbound.take(), passing.in_flight.take());
-        if let (Some(flight), true) = (&flight, failed) {
+        // Without one, no connection came about: that was told.
+        if let Some(flight) = &passing.in_flight {
             let endpoint = Arc::clone(flight.endpoint());
-            if !passing.tried.iter().any(|tried| Arc::ptr_eq(tried, &endpoint)) {
-                passing.tried.push(endpoint);
+            if passing.outbound.is_some() || !passing.pooled {
+                endpoint.failed(now);
             }
+            passing.tried.push(endpoint);
         }
-        if let Some(outbound) = outbound {
+        self.leave_backend(client);
+    }
+
+    /// Closes the relay's connection.
+    pub(super) fn leave_backend(&mut self, client: Handle) {
+        let Some(passing) = self.passing(client) else { return };
+        passing.in_flight = None;
+        if let Some(outbound) = passing.outbound.take() {
             self.drop_outbound(outbound);
         }
     }

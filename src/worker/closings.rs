@@ -121,7 +121,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             if let Step::Over(end) = passing.relay.client_gone() {
                 self.count_end(end);
             }
-            self.leave_backend(client, false);
+            self.leave_backend(client);
         }
         self.release(client, reason);
     }
@@ -180,6 +180,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     return self.call(client, now, |passing, _, _| passing.relay.cancel());
                 }
                 Some(false) => passing.drain_at = Some(now.after(super::TICK)),
+                // It may still become an event stream.
+                None if !passing.relay.has_begun() => {
+                    passing.drain_at = Some(now.after(super::TICK));
+                }
                 // Any other response has until the period is over.
                 None => passing.drain_at = None,
             }
@@ -187,7 +191,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if passing.connect_by.is_some_and(|by| by <= now) {
             passing.connect_by = None;
             let endpoint = passing.in_flight.as_ref().map(|flight| Arc::clone(flight.endpoint()));
-            self.leave_backend(client, true);
+            self.leave_backend(client);
             return match endpoint {
                 Some(endpoint) => self.no_connection(client, &endpoint, Cause::Timeout, now),
                 None => self.call(client, now, |passing, at, out| {

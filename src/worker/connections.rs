@@ -302,9 +302,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(Some(next))
     }
 
-    /// Takes a connection out, without closing it: it becomes a client.
+    /// Takes a connection out, without closing it: it becomes a client, or is reset.
     pub(super) fn promote(&mut self, handle: Handle) -> Option<(Socket, AddressKey)> {
-        self.connections.remove(handle).map(|connection| (connection.socket, connection.key))
+        let connection = self.connections.remove(handle)?;
+        self.stuck_bytes -= connection.rest.len();
+        Some((connection.socket, connection.key))
     }
 
     /// Closes a connection now.
@@ -391,8 +393,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Connections between two requests.
     pub(super) fn idle(&self) -> impl Iterator<Item = Handle> {
-        self.connections.iter().filter_map(|(handle, connection)| match &connection.state {
-            State::Reading(s) if s.is_idle() && connection.rest.is_empty() => Some(handle),
+        let holds = |c: &Connection| c.is_stuck() || !c.backlog.is_empty();
+        self.connections.iter().filter_map(move |(handle, connection)| match &connection.state {
+            State::Reading(s) if s.is_idle() && !holds(connection) => Some(handle),
             _ => None,
         })
     }

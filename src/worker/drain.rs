@@ -61,6 +61,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             // Clients of other workers may read what this one's upstreams send.
             if self.connections.is_empty() && !self.feeds_others() {
+                self.close_all(now);
                 return Ok(Progress::Done);
             }
         }
@@ -89,6 +90,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.drain_relays(now);
+        // What is connected for ever has been so for long enough; whoever reads it has a lease.
+        self.always = Some(Vec::new());
     }
 
     /// The period is over: whoever is left gets its last words now.
@@ -135,7 +138,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         base + self.chance.below(spread + 1)
     }
 
-    /// Closes everything now.
+    /// Closes everything now: clients, connections, and those to servers, also kept ones.
     pub(super) fn close_all(&mut self, now: Moment) {
         for (number, id) in self.everybody() {
             let removed = self.groups.find_mut(number).and_then(|group| group.fanout.remove(id));
@@ -144,6 +147,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.release_all(now);
-        self.release_sources();
+        self.release_outbounds();
     }
 }

@@ -1,4 +1,5 @@
-//! What all workers of a process count together: connections, in total and by client address.
+//! What all workers of a process count together: connections, in total (those that they open
+//! themselves included) and by client address.
 //!
 //! Invariants:
 //! 1. Every `enter` that was let in is followed by one `leave` with the same key.
@@ -101,6 +102,22 @@ impl Load {
         }
     }
 
+    /// Counts a connection in that a worker opens; false: there are as many as may be, and it must
+    /// not be opened. Each that was counted is followed by one [`Load::close`].
+    #[must_use]
+    pub fn open(&self) -> bool {
+        let full = self.total.fetch_add(1, Ordering::Relaxed) >= self.total_max;
+        if full {
+            self.close();
+        }
+        !full
+    }
+
+    /// Counts out a connection that a worker opened.
+    pub fn close(&self) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// A worker cannot accept. The connections that could make room may be another worker's.
     pub fn report_shortage(&self) {
         self.shortages.fetch_add(1, Ordering::Relaxed);
@@ -155,6 +172,16 @@ mod tests {
         load.leave(key);
         assert_eq!(load.enter(key), Ok(()));
         assert_eq!(load.total(), 2);
+    }
+
+    #[test]
+    fn connections_that_workers_open_count_in_the_total() {
+        let load = load(2, 0);
+        let key = load.key("127.0.0.1:1".parse().unwrap());
+        assert!(load.open() && load.open() && !load.open());
+        assert_eq!(load.enter(key), Err(Refused::Total));
+        load.close();
+        assert_eq!((load.enter(key), load.open(), load.total()), (Ok(()), false, 2));
     }
 
     #[test]

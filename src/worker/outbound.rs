@@ -17,7 +17,7 @@ use crate::backend::{Address, Endpoint};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Outgoing, Remote, Socket};
+use crate::io::{Driver, Interest, Outgoing, Recv, Remote, Socket};
 use crate::metrics::{ConnectResult, Counter};
 use crate::tls;
 use std::io;
@@ -87,9 +87,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         server_name: Option<&str>,
         user: User,
     ) -> Result<Handle, Ended> {
+        if !self.make_room() {
+            self.count_connect(user, ConnectResult::Failed);
+            return Err(Ended::Connect);
+        }
         let tls = match server_name {
             None => None,
-            Some(name) => Some(Box::new(self.tls_client(backend, name)?)),
+            Some(name) => match self.tls_client(backend, name) {
+                Ok(tls) => Some(Box::new(tls)),
+                Err(ended) => {
+                    self.load.close();
+                    return Err(ended);
+                }
+            },
         };
         let outbound = Outbound {
             socket: Socket(-1),
@@ -116,6 +126,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Err(_) => {
                 self.outbounds.remove(handle);
+                self.load.close();
                 self.count_connect(user, ConnectResult::Failed);
                 Err(Ended::Connect)
             }
@@ -314,7 +325,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if outbound.user == User::Pool {
             self.pool.forget(handle, &outbound.endpoint);
         }
+        self.load.close();
         self.driver.close(outbound.socket);
+    }
+
+    /// Counts a connection in; one that idles in the pool goes for it if there are as many as may
+    /// be.
+    fn make_room(&mut self) -> bool {
+        if self.load.open() {
+            return true;
+        }
+        let Some(idle) = self.pool.any() else { return false };
+        self.drop_outbound(idle);
+        self.load.open()
     }
 
     pub(super) fn count_connect(&self, user: User, result: ConnectResult) {
@@ -344,13 +367,30 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.await_outbound(handle);
     }
 
-    /// A connection of the pool for a new user, the one that was used last.
+    /// A connection of the pool for a new user, the one that was used last. One that has something
+    /// to read, or has ended, is not used: whatever it says would be taken for the next answer.
     pub(super) fn reuse(&mut self, endpoint: &Arc<Endpoint>, user: User) -> Option<Handle> {
-        let handle = self.pool.take(endpoint)?;
-        let outbound = self.outbounds.find_mut(handle)?;
-        outbound.user = user;
-        self.recorder.add(Counter::BackendReused, 1);
-        Some(handle)
+        loop {
+            let handle = self.pool.take(endpoint)?;
+            let socket = self.outbounds.find(handle)?.socket;
+            let said = self.driver.recv(socket, &mut [0]);
+            let outbound = self.outbounds.find_mut(handle)?;
+            outbound.user = user;
+            if matches!(said, Recv::Empty) {
+                self.recorder.add(Counter::BackendReused, 1);
+                return Some(handle);
+            }
+            self.drop_outbound(handle);
+        }
+    }
+
+    /// The worker ends: so do all connections that it opened.
+    pub(super) fn release_outbounds(&mut self) {
+        self.release_sources();
+        let mirrors: Vec<Handle> = self.mirrors.iter().map(|(handle, _)| handle).collect();
+        mirrors.into_iter().for_each(|mirror| self.end_mirror(mirror));
+        let left: Vec<Handle> = self.outbounds.iter().map(|(handle, _)| handle).collect();
+        left.into_iter().for_each(|outbound| self.drop_outbound(outbound));
     }
 
     /// A connection of the pool has been idle for its time.

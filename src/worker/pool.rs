@@ -49,6 +49,11 @@ impl Pool {
         handle
     }
 
+    /// Any of them.
+    pub(super) fn any(&self) -> Option<Handle> {
+        self.idle.values().flatten().next().copied()
+    }
+
     /// A connection has ended.
     pub(super) fn forget(&mut self, handle: Handle, endpoint: &Arc<Endpoint>) {
         if let Some(handles) = self.idle.get_mut(&key(endpoint)) {

@@ -12,6 +12,7 @@
 //! 4. When the client has gone, its backend's connection is closed in the same turn (X4).
 
 use super::connections::State;
+use super::outbound::Ended;
 use super::{Owner, Worker};
 use crate::backend::{Endpoint, InFlight};
 use crate::base::slots::Handle;
@@ -30,6 +31,8 @@ pub(super) struct Passing {
     pub(super) backend: usize,
     pub(super) outbound: Option<Handle>,
     pub(super) in_flight: Option<InFlight>,
+    /// The connection has carried an exchange before.
+    pub(super) pooled: bool,
     /// Endpoints that were tried before.
     pub(super) tried: Vec<Arc<Endpoint>>,
     /// The request's cookies, for affinity.
@@ -53,6 +56,8 @@ pub(super) struct Passed {
     parts: Vec<Part>,
     /// What the relays have for their backends.
     backend: Vec<u8>,
+    /// Connections that ended with what came: told of it once that is out.
+    pub(super) ends: Vec<(Handle, Ended)>,
 }
 
 /// One client's share of it.
@@ -88,6 +93,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             backend,
             outbound: None,
             in_flight: None,
+            pooled: false,
             tried: Vec::new(),
             cookies,
             connect_by: None,
@@ -142,12 +148,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match step {
             Step::On => {
                 self.set_relay_deadline(client);
+                // A tunnel that has just opened takes what came behind the request.
+                self.feed_later(client, now)?;
                 self.await_relay_client(client);
                 Ok(())
             }
             Step::Retry => {
                 self.recorder.add(Counter::BackendRetries, 1);
-                self.leave_backend(client, true);
+                self.give_up_attempt(client, now);
                 self.attempt(client, now)
             }
             Step::Over(end) => self.end_relay(client, end, now),

@@ -117,7 +117,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             outbound: None,
             in_flight: None,
             check_at: now.after(IDLE_CHECK),
-            timer: Moment::from_nanos(u64::MAX),
+            timer: now,
         };
         let handle = self.sources.insert(feeding);
         self.recorder.raise(Gauge::Upstreams, 1);
@@ -143,6 +143,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let before = tap.events();
         let step = call(&mut feeding.source, &mut outside, &mut inlet);
         self.recorder.add(Counter::UpstreamEvents, tap.events() - before);
+        let opens = |n: &Notice| matches!(n, Notice::Opened | Notice::Recovered { .. });
+        if let Some(flight) = feeding.in_flight.as_ref().filter(|_| notices.iter().any(opens)) {
+            flight.endpoint().succeeded();
+        }
         for notice in notices.drain(..) {
             self.tell(&tap, notice, now);
         }
@@ -288,6 +292,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// A source's timer came up.
     pub(super) fn expire_source(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
+        if feeding.timer > now {
+            return Ok(()); // A stale entry: an earlier one has taken its place.
+        }
         feeding.timer = Moment::from_nanos(u64::MAX);
         if feeding.check_at <= now {
             let tap = Arc::clone(feeding.source.tap());

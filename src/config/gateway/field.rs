@@ -69,15 +69,19 @@ impl Field for Scheme {
 impl Field for Initial {
     fn value(&self) -> Value {
         match self {
-            Self::None => Value::Number(0),
+            Self::None => Value::None,
             Self::Events(count) => count.value(),
         }
     }
 
     fn put(&mut self, value: Value) -> Option<()> {
+        if value == Value::None {
+            *self = Self::None;
+            return Some(());
+        }
         let mut count = 0;
         count.put(value)?;
-        *self = if count == 0 { Self::None } else { Self::Events(count) };
+        *self = Self::Events(count);
         Some(())
     }
 }

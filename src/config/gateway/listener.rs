@@ -66,6 +66,18 @@ impl Gateway {
             routes: Vec::new(),
         }
     }
+
+    /// The distinct addresses of all listeners, in order. Each port 0 is one of its own.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for listener in &self.listeners {
+            if listener.listen.port() == 0 || !addresses.contains(&listener.listen) {
+                addresses.push(listener.listen);
+            }
+        }
+        addresses
+    }
 }
 
 impl Default for Gateway {

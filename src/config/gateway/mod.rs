@@ -72,7 +72,7 @@ pub struct Hostname(pub String);
 /// Rules for the requests of some hosts on some listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its name: unique, for messages and metrics; ties between rules are broken in its order.
+    /// Its name: unique, for messages.
     pub name: String,
     /// Listeners that it is attached to.
     pub listeners: Vec<usize>,
@@ -482,6 +482,6 @@ pub enum Variable {
 pub enum Initial {
     /// Nothing.
     None,
-    /// So many of the newest events of each channel.
+    /// So many of the newest events, of all the client's channels together.
     Events(usize),
 }

@@ -3,6 +3,8 @@
 use super::model::{Heard, events};
 use super::{Kernel, Notices, Rig, Wish, kept, roomy};
 use crate::base::sync::Arc;
+use crate::base::sync::atomic::AtomicUsize;
+use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::config::LagPolicy;
 use crate::feed::{FanoutLimits, Gap, NEVER};
 use crate::log::{Hold, Limits, Start, TopicLimits};
@@ -136,15 +138,24 @@ fn a_newcomer_needs_no_history_however_far_the_worker_is_behind() {
     }
 }
 
-#[derive(Debug)]
-struct Lease;
+/// It counts its readers.
+#[derive(Debug, Default)]
+struct Lease(AtomicUsize);
 
-impl Hold for Lease {}
+impl Hold for Lease {
+    fn join(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
 
 #[test]
 fn a_hold_is_kept_as_long_as_its_feed() {
     let mut rig = rig(1000);
-    let leases = [(); 2].map(|()| Arc::new(Lease));
+    let leases = [(); 2].map(|()| Arc::new(Lease::default()));
     let watch = leases.each_ref().map(Arc::downgrade);
     let peers = leases.map(|lease| {
         let subscription = rig.subscription(&both()).holding(lease);
@@ -153,9 +164,12 @@ fn a_hold_is_kept_as_long_as_its_feed() {
     });
     assert_eq!(rig.fanout.feeds().0, 1);
     let held = || watch.each_ref().map(|lease| lease.strong_count());
+    let readers = || watch[0].upgrade().map(|lease| lease.0.load(Relaxed));
     assert_eq!(held(), [1, 0], "the newcomer's is not needed");
+    assert_eq!(readers(), Some(2), "but it is counted");
     rig.remove(peers[0]);
     assert_eq!(held(), [1, 0], "somebody reads");
+    assert_eq!(readers(), Some(1));
     // Amid an event the feed is still listed.
     let other = rig.live(Wish::of(&["b"]));
     publish(&mut rig, "b", 1);

@@ -78,6 +78,14 @@ fn only_between_events_and_after_lf() {
 }
 
 #[test]
+fn the_stream_that_answers_a_post_may_not_end_early() {
+    let mut pair = stream("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", HEAD);
+    pair.backend("data: 1\n\n");
+    assert_eq!(after(&mut pair, 15), "data: 1\n\n:\n", "but it has heartbeats");
+    assert_eq!(pair.relay.is_between_events(), None);
+}
+
+#[test]
 fn all_conditions_must_hold() {
     let with = |field: &str| HEAD.replace("\r\n\r\n", &format!("\r\n{field}\r\n\r\n"));
     let heads = [

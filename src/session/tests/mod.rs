@@ -1,9 +1,15 @@
 //! A session with bytes in hand: every row of the protocol, and any cut of the input.
 
+mod channels;
 mod connection;
 mod cors;
 mod cuts;
+mod fanout;
+mod passing;
 mod publish;
+mod resuming;
+mod routes;
+mod sharing;
 mod subscribe;
 mod tokens;
 
@@ -13,6 +19,7 @@ use super::Next;
 use super::Session;
 use super::Site;
 use super::Subscribe;
+use super::upstream_limits;
 use crate::auth::testing::sign_text;
 use crate::base::map::Hasher;
 use crate::base::phase::Phase;
@@ -22,6 +29,8 @@ use crate::base::sync::Arc;
 use crate::base::time::Moment;
 use crate::config::Config;
 use crate::config::Hub;
+use crate::config::gateway::Nothing;
+use crate::config::toml;
 use crate::log::Channel;
 use crate::log::Limits;
 use crate::metrics::Recorder;
@@ -40,6 +49,7 @@ struct World {
     opened: RefCell<Vec<Arc<Tap>>>,
     now: Moment,
     unix_millis: u64,
+    seed: u64,
 }
 
 /// An answer taken apart.
@@ -56,6 +66,16 @@ impl World {
     fn open(change: impl FnOnce(&mut Hub)) -> Self {
         let mut config = Config::default();
         change(&mut config.hub);
+        Self::of(config)
+    }
+
+    /// A site with this configuration.
+    fn toml(text: &str) -> Self {
+        let config = toml::load(text, &[], &Nothing);
+        Self::of(config.unwrap_or_else(|problems| panic!("{problems}")))
+    }
+
+    fn of(config: Config) -> Self {
         let limits = Limits {
             events_max: config.hub.history_events_max,
             bytes_max: config.hub.history_bytes_max,
@@ -66,10 +86,15 @@ impl World {
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
         let channel = Arc::new(Channel::new(limits, EPOCH, Hasher::new(1)));
+        let upstreams = config.gateway.upstreams.iter().map(|upstream| {
+            Arc::new(Channel::new(upstream_limits(upstream, u64::MAX), EPOCH, Hasher::new(1)))
+        });
+        let upstreams = upstreams.collect();
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
+        let site = site.with_upstreams(upstreams);
         let unix_millis = UNIX_MILLIS;
         let (recorder, opened) = (Recorder::new(), RefCell::default());
-        Self { site, phase, recorder, opened, now: Moment::START, unix_millis }
+        Self { site, phase, recorder, opened, now: Moment::START, unix_millis, seed: 1 }
     }
 
     /// A hub with keys, with this changed.
@@ -86,7 +111,7 @@ impl World {
             now: self.now,
             unix_millis: self.unix_millis,
             recorder: &self.recorder,
-            seed: 1,
+            seed: self.seed,
             arrival: Arrival { address: 0, peer: ([127, 0, 0, 1], 5).into(), worker: 0 },
             opened: &self.opened,
         }
@@ -112,6 +137,11 @@ impl World {
         let mut out = Vec::new();
         let next = self.feed(&mut self.session(), request.as_bytes(), &mut out);
         Answer::parse(out, next)
+    }
+
+    /// A GET of this path with these fields.
+    fn path(&self, path: &str, fields: &[&str]) -> Answer {
+        self.ask(&[&[format!("GET {path} HTTP/1.1").as_str()], fields].concat(), "")
     }
 
     fn get(&self, query: &str, fields: &[&str]) -> Answer {

@@ -39,6 +39,7 @@ fn credentials_tell_taps_apart_and_no_state_shows_them() {
         registry.lease(0, wanted, opening(0)).unwrap()
     };
     let taps = [with(""), with("Cookie: s3cret\r\n"), with("Authorization: hunter2\r\n")];
+    [Lease::join, Lease::join, Lease::leave].iter().for_each(|call| call(&taps[0].lease));
     assert!(taps.iter().all(|leased| leased.opened));
     let shown = format!("{registry:?} {taps:?} {:?}", registry.snapshot(at(0)));
     let lines: String = registry.snapshot(at(0)).iter().map(|state| format!("{state}\n")).collect();

@@ -21,6 +21,7 @@ use crate::io::Socket;
 use crate::io::Token;
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -28,6 +29,22 @@ use std::time::Duration;
 
 /// Sockets that the worker has connected out count from here.
 const CONNECTED_OUT: i32 = 1000;
+const ECONNREFUSED: i32 = 111;
+const ECONNRESET: i32 = 104;
+
+/// How connects to a place end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Door {
+    /// In a turn or two, well.
+    #[default]
+    Open,
+    /// At once, refused.
+    Shut,
+    /// In a turn or two, refused.
+    ShutLater,
+    /// Never.
+    Silent,
+}
 
 /// The far side of one connection.
 #[derive(Debug, Default)]
@@ -46,6 +63,10 @@ pub(super) struct Peer {
     pub(super) closed: bool,
     /// The worker has closed it by a reset.
     pub(super) reset: bool,
+    /// It has reset the connection: every call fails.
+    pub(super) broken: bool,
+    /// How the worker's connect to it ends.
+    door: Door,
     token: Option<Token>,
     read: bool,
     write: bool,
@@ -59,17 +80,18 @@ impl Peer {
     }
 
     fn report(&mut self) -> Option<Ready> {
-        let token = self.token.filter(|_| !self.closed)?;
-        let readable = self.read && (self.ended || !self.input.is_empty());
-        let writable = self.write && self.room > 0;
-        let gone = self.ended && (self.read || self.hangup);
+        let token = self.token.filter(|_| !self.closed && self.door != Door::Silent)?;
+        let over = self.ended || self.broken;
+        let readable = self.read && (over || !self.input.is_empty());
+        let writable = self.write && (self.broken || self.room > 0);
+        let gone = over && (self.read || self.hangup);
         if !readable && !writable && !gone {
             return None;
         }
         self.read &= !readable;
         self.write &= !writable;
         self.hangup &= !gone;
-        Some(Ready::Watched { token, readable, writable, hangup: self.ended })
+        Some(Ready::Watched { token, readable, writable, hangup: over })
     }
 }
 
@@ -77,6 +99,8 @@ impl Peer {
 #[derive(Debug)]
 pub(super) struct Ground {
     pub(super) now: Cell<Moment>,
+    /// Time does not pass beyond this by itself.
+    pub(super) limit: Cell<Moment>,
     pub(super) woken: Arc<AtomicBool>,
     pub(super) peers: RefCell<Map<i32, Peer>>,
     /// What the next turn reports first.
@@ -87,12 +111,17 @@ pub(super) struct Ground {
     pub(super) slept: Cell<bool>,
     /// Sockets closed so far.
     pub(super) closes: Cell<usize>,
+    /// How connects end, where not well.
+    pub(super) doors: RefCell<BTreeMap<Remote, Door>>,
+    /// The worker's connects, in order: whose socket, to where. Those that failed at once have none.
+    pub(super) dialled: RefCell<Vec<(Option<i32>, Remote)>>,
 }
 
 impl Ground {
     pub(super) fn new() -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(Moment::START),
+            limit: Cell::new(Moment::from_nanos(u64::MAX)),
             woken: Arc::new(AtomicBool::new(false)),
             peers: RefCell::new(Hasher::new(1).map()),
             news: RefCell::new(VecDeque::new()),
@@ -100,6 +129,8 @@ impl Ground {
             listening: Cell::new(true),
             slept: Cell::new(false),
             closes: Cell::new(0),
+            doors: RefCell::default(),
+            dialled: RefCell::default(),
         })
     }
 
@@ -148,13 +179,17 @@ impl Driver for Fake {
             assert!(!seen.contains(&send.socket), "two sends to one socket in one flush");
             seen.push(send.socket);
             let taken = self.open(send.socket, |peer| {
+                assert!(!peer.finished, "a send after finish");
+                if peer.broken {
+                    return Err(ECONNRESET);
+                }
                 let taken = send.bytes.len().min(peer.room);
                 peer.room -= taken;
                 peer.output.extend_from_slice(&send.bytes[..taken]);
-                taken
+                Ok(taken)
             });
-            if taken < send.bytes.len() {
-                self.shorts.push(Short { index, sent: Ok(taken) });
+            if taken != Ok(send.bytes.len()) {
+                self.shorts.push(Short { index, sent: taken });
             }
         }
         Ok(&self.shorts)
@@ -167,6 +202,7 @@ impl Driver for Fake {
                 *to = from;
             }
             match count {
+                _ if peer.broken => Recv::Failed(ECONNRESET),
                 0 if peer.ended => Recv::End,
                 0 => Recv::Empty,
                 count => Recv::Bytes(count),
@@ -185,16 +221,25 @@ impl Driver for Fake {
         });
     }
 
-    fn connect(&mut self, _: &Remote, token: Token) -> Result<Socket, i32> {
+    fn connect(&mut self, to: &Remote, token: Token) -> Result<Socket, i32> {
+        let door = self.ground.doors.borrow().get(to).copied().unwrap_or_default();
         let mut peers = self.ground.peers.borrow_mut();
         let socket = CONNECTED_OUT + i32::try_from(peers.len()).expect("few peers");
-        let peer = Peer { token: Some(token), write: true, ..Peer::with_input(b"") };
+        let made = Some(socket).filter(|_| door != Door::Shut);
+        self.ground.dialled.borrow_mut().push((made, to.clone()));
+        if made.is_none() {
+            return Err(ECONNREFUSED);
+        }
+        let peer = Peer { token: Some(token), write: true, door, ..Peer::with_input(b"") };
         peers.insert(socket, peer);
         Ok(Socket(socket))
     }
 
     fn connected(&mut self, socket: Socket) -> Result<(), i32> {
-        self.open(socket, |_| Ok(()))
+        self.open(socket, |peer| match peer.door {
+            Door::ShutLater => Err(ECONNREFUSED),
+            _ => Ok(()),
+        })
     }
 
     fn finish(&mut self, socket: Socket) {
@@ -233,7 +278,8 @@ impl Driver for Fake {
         let sleeps = out.is_empty() && wait != Some(Duration::ZERO);
         ground.slept.set(sleeps);
         if let (true, Some(wait)) = (sleeps, wait) {
-            ground.now.set(ground.now.get().after(wait));
+            let now = ground.now.get();
+            ground.now.set(now.after(wait).min(ground.limit.get().max(now)));
         }
         Ok(())
     }

@@ -1,15 +1,22 @@
 //! One worker, turn by turn, over a driver that the test holds in hand.
 
+mod attempts;
+mod draining;
 mod endings;
 mod fairness;
 mod ground;
 mod groups;
+mod relays;
+mod sealed;
+mod sources;
+mod stage;
 
 use super::Load;
 use super::Parts;
 use super::Progress;
 use super::Worker;
 use super::groups::Group;
+use crate::backend::Backends;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::Phase;
@@ -17,6 +24,7 @@ use crate::base::phase::PhaseFlag;
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::base::time::Moment;
+use crate::base::time::SystemClock;
 use crate::config::Config;
 use crate::config::gateway::Upstream;
 use crate::io::Ready;
@@ -27,6 +35,7 @@ use crate::log::Limits;
 use crate::metrics::Counters;
 use crate::metrics::Gauge;
 use crate::metrics::Recorder;
+use crate::metrics::log::Log;
 use crate::session::HUB;
 use crate::session::Site;
 use crate::session::upstream_limits;
@@ -35,6 +44,10 @@ use ground::Ground;
 use ground::Peer;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// Bytes of an upstream's log that a worker may be behind.
+const BACKLOG: u64 = 32 << 20;
 
 /// A worker and the ground that it stands on.
 struct World {
@@ -42,6 +55,7 @@ struct World {
     ground: Rc<Ground>,
     phase: Arc<PhaseFlag>,
     load: Arc<Load>,
+    backends: Arc<Backends>,
     counters: Arc<Counters>,
     sockets: i32,
 }
@@ -50,6 +64,11 @@ impl World {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
+        Self::of(config)
+    }
+
+    /// The only worker of a process with this configuration.
+    fn of(config: Config) -> Self {
         let hasher = Hasher::new(1);
         let hub = &config.hub;
         let limits = Limits {
@@ -63,45 +82,78 @@ impl World {
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
         let upstream = |upstream: &Upstream| {
-            Arc::new(Channel::new(upstream_limits(upstream, u64::MAX), 8, hasher.clone()))
+            Arc::new(Channel::new(upstream_limits(upstream, BACKLOG), 8, hasher.clone()))
         };
         let upstreams = config.gateway.upstreams.iter().map(upstream).collect();
+        let backends = Arc::new(Backends::new(&config.gateway));
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
-        let site = site.with_upstreams(upstreams);
+        let site = Arc::new(site.with_upstreams(upstreams));
+        let load = Arc::new(Load::new(usize::MAX, Some(0), hasher));
+        Self::worker(site, load, backends, phase, 0)
+    }
+
+    /// One more worker of the same process. Its clock is its own.
+    fn beside(&self, index: usize) -> Self {
+        let (site, load) = (Arc::clone(&self.worker.site), Arc::clone(&self.load));
+        Self::worker(site, load, Arc::clone(&self.backends), Arc::clone(&self.phase), index)
+    }
+
+    fn worker(
+        site: Arc<Site>,
+        load: Arc<Load>,
+        backends: Arc<Backends>,
+        phase: Arc<PhaseFlag>,
+        index: usize,
+    ) -> Self {
         let ground = Ground::new();
         let woken = Arc::clone(&ground.woken);
-        let bell = Bell::new(Box::new(move || woken.store(true, Ordering::Relaxed)));
-        let load = Arc::new(Load::new(usize::MAX, Some(0), hasher));
+        let bell = Arc::new(Bell::new(Box::new(move || woken.store(true, Ordering::Relaxed))));
         let recorder = Recorder::new();
         let counters = recorder.counters();
-        let clock = Arc::new(crate::base::time::SystemClock::start());
-        let parts =
-            Parts::alone(Arc::new(site), Arc::clone(&load), recorder, bell, Chance::new(1), clock);
+        let parts = Parts {
+            site,
+            load: Arc::clone(&load),
+            recorder,
+            bell,
+            chance: Chance::new(1),
+            index,
+            workers: 2,
+            tls: (0..backends.len()).map(|_| None).collect(),
+            backends: Arc::clone(&backends),
+            log: Log::nowhere(Arc::new(SystemClock::start())),
+        };
         let worker = Worker::new(Fake::new(&ground), Rc::clone(&ground), parts);
-        Self { worker, ground, phase, load, counters, sockets: 3 }
+        Self { worker, ground, phase, load, backends, counters, sockets: 3 }
     }
 
     fn turn(&mut self) -> Progress {
         self.worker.turn().expect("the driver holds")
     }
 
-    /// Turns until it sleeps.
+    /// Turns until it sleeps, in which no time passes.
     fn settle(&mut self) {
+        self.settle_by(self.now());
+    }
+
+    fn settle_by(&mut self, limit: Moment) {
+        self.ground.limit.set(limit);
         for _ in 0..100_000 {
             assert_eq!(self.turn(), Progress::Running);
             if self.ground.slept.get() {
+                self.ground.limit.set(Moment::from_nanos(u64::MAX));
                 return;
             }
         }
         panic!("it never sleeps");
     }
 
-    /// Turns until so many milliseconds have passed.
+    /// Turns until so many milliseconds have passed, and it sleeps.
     fn pass(&mut self, millis: u64) {
-        let end = self.ground.now.get().millis() + millis;
-        while self.ground.now.get().millis() < end {
-            self.settle();
+        let end = self.now().after(Duration::from_millis(millis));
+        while self.now() < end {
+            self.settle_by(end);
         }
+        self.settle();
     }
 
     /// A connection that is accepted in the next turn, with this input on it.
@@ -155,6 +207,8 @@ impl World {
         assert_eq!((self.worker.clients(), self.worker.connections()), (0, 0));
         assert_eq!((self.load.total(), self.worker.unsent_bytes()), (0, 0));
         assert_eq!((self.gauge(Gauge::Clients), self.gauge(Gauge::Connections)), (0, 0));
+        assert_eq!((self.gauge(Gauge::Relays), self.gauge(Gauge::Upstreams)), (0, 0));
+        assert_eq!(self.worker.outbounds(), 0);
         assert!(self.ground.peers.borrow().values().all(|peer| peer.closed));
     }
 }

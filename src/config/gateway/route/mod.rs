@@ -48,7 +48,7 @@ pub(crate) static ROUTE: Shape<Draft> = Shape {
         value(
             "name",
             Kind::Text(&form::NAME),
-            "Its name, for messages and metrics. Names in their order break ties between rules.",
+            "Its name, for messages. Of rules that fit equally well the first in the file serves.",
             |d: &mut Draft| &mut d.name,
         )
         .default("`route-0`, and so on"),

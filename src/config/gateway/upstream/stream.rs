@@ -212,10 +212,12 @@ static ROWS: &[Row<Draft>] = &[
     value("prefix_types", Kind::Flag, "The event type becomes `channel:type`.", |d: &mut Draft| {
         &mut d.upstream.prefix_types
     }),
-    value(
+    value_or(
         "initial",
-        bounds::number(0, 1_000_000),
-        "So many of the newest events a client without an id gets first, of each channel.",
+        bounds::number(1, 1_000_000),
+        ("none", "only what comes next"),
+        "So many of the newest events a client without an id gets first, of all its channels \
+         together; 1: the last one.",
         |d: &mut Draft| &mut d.upstream.initial,
     ),
     value(
