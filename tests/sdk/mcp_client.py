@@ -14,7 +14,9 @@ import subprocess
 import sys
 
 import anyio
+import httpx2
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 
 def say(**fields):
@@ -89,14 +91,25 @@ async def linger(mode, url):
 
 
 async def resume(url):
-    async with connect("legacy", url) as client:
+    """The suite takes any GET after the stream's end for the one that resumes it. So the stream that
+    the session opens for itself, whenever it comes to it, must be open before."""
+    opened = anyio.Event()
+
+    async def answered(response):
+        if response.request.method == "GET":
+            opened.set()
+
+    http = httpx2.AsyncClient(timeout=100, event_hooks={"response": [answered]})
+    async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
+        await opened.wait()
         await client.list_tools()
         say(result=text_of(await client.call_tool("test_reconnection")))
 
 
 def through(gateway, url):
     """Starts a gateway to `url`: where it listens, and its process, which ends in any case."""
-    command = ["timeout", "-k", "1", "60", gateway, "proxy", url, "--listen", "127.0.0.1:0"]
+    arguments = ["proxy", url, "--listen", "127.0.0.1:0", "--admin", "off"]
+    command = ["timeout", "-k", "1", "60", gateway, *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         print(line, end="", file=sys.stderr)
