@@ -15,7 +15,7 @@ use crate::tls;
 use std::io;
 
 /// Connections that are read in one turn.
-const READS: usize = 256;
+pub(super) const READS: usize = 256;
 /// Bytes for clients after which no further connection is read in one turn.
 const PASSED_BYTES: usize = 512 * 1024;
 
@@ -26,6 +26,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return Ok(());
         }
         let mut passed = std::mem::take(&mut self.scratch.passed);
+        passed.unix_millis = self.clock.unix_millis();
         for _ in 0..self.arrived.len().min(READS) {
             if passed.bytes.len() >= PASSED_BYTES {
                 break;

@@ -11,6 +11,7 @@
 //! 3. What a turn passes to clients goes out in one flush.
 //! 4. When the client has gone, its backend's connection is closed in the same turn (X4).
 
+use super::arrivals::READS;
 use super::connections::State;
 use super::outbound::Ended;
 use super::{Owner, Worker};
@@ -18,10 +19,11 @@ use crate::backend::{Endpoint, InFlight};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Outgoing, Short};
+use crate::io::{Driver, Interest, Outgoing};
 use crate::metrics::{CloseReason, Counter, Direction, Gauge};
 use crate::relay::{At, Out, Relay, Step};
 use crate::session::Passage;
+use arrayvec::ArrayVec;
 use std::io;
 
 /// An exchange under way.
@@ -54,6 +56,8 @@ pub(super) struct Passing {
 pub(super) struct Passed {
     pub(super) bytes: Vec<u8>,
     parts: Vec<Part>,
+    /// The time, by the calendar, of this turn's receives.
+    pub(super) unix_millis: u64,
     /// What the relays have for their backends.
     backend: Vec<u8>,
     /// Connections that ended with what came: told of it once that is out.
@@ -197,9 +201,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         passed: &mut Passed,
         now: Moment,
     ) -> io::Result<()> {
-        let site = Arc::clone(&self.site);
-        let at = At { now, unix_millis: self.clock.unix_millis(), limits: site.limits() };
-        let Some(passing) = self.passing(client) else { return Ok(()) };
+        let at = At { now, unix_millis: passed.unix_millis, limits: self.site.limits() };
+        let connection = self.connections.find_mut(client);
+        let Some(State::Relaying(passing)) = connection.map(|connection| &mut connection.state)
+        else {
+            return Ok(());
+        };
         let from = passed.bytes.len();
         let mut out = Out { client: &mut passed.bytes, backend: &mut passed.backend };
         let step = passing.relay.backend_input(bytes, &at, &mut out);
@@ -214,38 +221,40 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// Sends what this turn's backends had for their clients in one flush.
     pub(super) fn pass(&mut self, passed: &mut Passed, now: Moment) -> io::Result<()> {
         let Passed { bytes, parts, .. } = passed;
-        let ends: Vec<usize> =
-            parts.iter().skip(1).map(|part| part.from).chain([bytes.len()]).collect();
-        let mut shorts: Vec<Short> = Vec::new();
-        let mut whose: Vec<usize> = Vec::with_capacity(parts.len());
+        let starts = parts.iter().skip(1).map(|part| part.from);
+        let ends: ArrayVec<usize, READS> = starts.chain([bytes.len()]).take(parts.len()).collect();
+        // Of each send its part, and how much of it the kernel took if not all.
+        let mut sent: ArrayVec<(usize, Option<Result<usize, i32>>), READS> = ArrayVec::new();
         {
-            let mut sends: Vec<Outgoing<'_>> = Vec::with_capacity(parts.len());
+            let mut sends: ArrayVec<Outgoing<'_>, READS> = ArrayVec::new();
             for (n, (part, end)) in parts.iter().zip(&ends).enumerate() {
                 let Some(connection) = self.connections.find(part.client) else { continue };
                 let bytes = bytes.get(part.from..*end).unwrap_or_default();
+                debug_assert!(!connection.is_stuck(), "a backend is not read meanwhile");
                 if !bytes.is_empty() {
                     sends.push(Outgoing { socket: connection.socket, bytes });
-                    whose.push(n);
+                    sent.push((n, None));
                 }
             }
             if !sends.is_empty() {
-                shorts.extend_from_slice(self.driver.flush(&sends)?);
+                for short in self.driver.flush(&sends)? {
+                    if let Some((_, taken)) = sent.get_mut(short.index) {
+                        *taken = Some(short.sent);
+                    }
+                }
             }
         }
         self.recorder.add(Counter::RelayBytes(Direction::Response), bytes.len() as u64);
-        for short in shorts {
-            let Some((part, end)) =
-                whose.get(short.index).and_then(|n| parts.get(*n).zip(ends.get(*n)))
-            else {
+        for (n, taken) in sent {
+            let (Some(taken), Some((part, end))) = (taken, parts.get(n).zip(ends.get(n))) else {
                 continue;
             };
-            let client = part.client;
-            match short.sent {
-                Ok(sent) => {
-                    let rest = bytes.get(part.from + sent..*end).unwrap_or_default();
-                    self.stick(client, rest, now);
+            match taken {
+                Ok(taken) => {
+                    let rest = bytes.get(part.from + taken..*end).unwrap_or_default();
+                    self.stick(part.client, rest, now);
                 }
-                Err(_) => self.client_gone(client, CloseReason::PeerReset, now),
+                Err(_) => self.client_gone(part.client, CloseReason::PeerReset, now),
             }
         }
         for part in parts.drain(..) {
