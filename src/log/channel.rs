@@ -61,6 +61,13 @@ pub(super) struct Inner {
     id: String,
 }
 
+impl Inner {
+    fn lag(&self) -> u64 {
+        let slowest = self.ropes.iter().map(|rope| rope.read()).min().unwrap_or(u64::MAX);
+        self.total.saturating_sub(slowest)
+    }
+}
+
 /// An ordered log of events with one source.
 #[derive(Debug)]
 pub struct Channel {
@@ -109,8 +116,7 @@ impl Channel {
         }
         let mut guard = self.lock();
         let inner = &mut *guard;
-        let slowest = inner.ropes.iter().map(|rope| rope.read()).min().unwrap_or(u64::MAX);
-        if inner.total.saturating_sub(slowest) > self.limits.backlog_bytes_max {
+        if inner.lag() > self.limits.backlog_bytes_max {
             return Err(AppendError::Backlog);
         }
         let seq = inner.history.tail() + 1;
@@ -147,6 +153,12 @@ impl Channel {
             rope.ring();
         }
         Ok(event)
+    }
+
+    /// Wire bytes that the slowest worker is behind.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.lock().lag()
     }
 
     /// Drops what is too old.

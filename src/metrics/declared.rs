@@ -186,6 +186,8 @@ gauges! {
     UnsentBytes "tidegate_unsent_bytes" "Bytes held because some client has not taken them yet.";
     HistoryEvents "tidegate_history_events" "Events in the history.";
     HistoryBytes "tidegate_history_bytes" "Bytes of the events in the history, in wire form.";
+    LogLag "tidegate_log_lag_bytes"
+        "Bytes that the slowest worker is behind, in the log where that is most.";
     DrainLeft "tidegate_drain_clients" "Subscribers still to be closed by the drain; else 0.";
     Upstreams "tidegate_upstreams_open" "Upstream streams that are wanted, connected or not.";
     Relays "tidegate_relays_open" "Exchanges with a backend under way.";

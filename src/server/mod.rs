@@ -229,9 +229,22 @@ impl Shared {
     fn upstreams(&self, clock: SystemClock) -> control::Upstreams {
         let site = Arc::clone(&self.site);
         Box::new(move || {
-            let taps = site.registry().snapshot(clock.now());
-            let lines: String = taps.iter().map(|tap| format!("{tap}\n")).collect();
-            if lines.is_empty() { "none\n".to_owned() } else { lines }
+            let mut page = String::new();
+            let families = site.registry().families().zip(site.groups().iter().skip(1));
+            for (number, (family, group)) in families.enumerate() {
+                let (events, bytes) = group.channel.kept();
+                let (name, lag) = (&family.definition.name, group.channel.lag());
+                let channels = site.registry().live(number);
+                let line = format!(
+                    "upstream={name} channels={channels} kept_events={events} kept_bytes={bytes} \
+                     lag_bytes={lag}\n"
+                );
+                page.push_str(&line);
+            }
+            for tap in site.registry().snapshot(clock.now()) {
+                page.push_str(&format!("{tap}\n"));
+            }
+            if page.is_empty() { "none\n".to_owned() } else { page }
         })
     }
 
@@ -244,6 +257,8 @@ impl Shared {
                 kept.fold((0, 0), |sum, kept| (sum.0 + kept.0 as u64, sum.1 + kept.1 as u64));
             recorder.set(Gauge::HistoryEvents, events);
             recorder.set(Gauge::HistoryBytes, bytes);
+            let lags = site.groups().iter().map(|group| group.channel.lag());
+            recorder.set(Gauge::LogLag, lags.max().unwrap_or(0));
         })
     }
 }
