@@ -113,7 +113,8 @@ pub(super) struct Ground {
     pub(super) closes: Cell<usize>,
     /// How connects end, where not well.
     pub(super) doors: RefCell<BTreeMap<Remote, Door>>,
-    /// The worker's connects, in order: whose socket, to where. Those that failed at once have none.
+    /// The worker's connects, in order: the socket, and where to. Those that failed at once have
+    /// none.
     pub(super) dialled: RefCell<Vec<(Option<i32>, Remote)>>,
 }
 
