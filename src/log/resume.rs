@@ -61,8 +61,9 @@ impl Channel {
     ///
     /// With bounds for each topic, an id is looked for among these topics only, and only what was
     /// lost of these topics counts: events that left the history, and those from before a topic
-    /// was opened. A position that is still known but has lost something goes on from there; of
-    /// any other the client gets everything kept.
+    /// was opened, also where the log has had none since (its source may have). A position that is
+    /// still known but has lost something goes on from there; of any other the client gets
+    /// everything kept.
     #[must_use]
     pub fn resolve_in(&self, topics: &[Topic], id: &str) -> (Resumption, Start) {
         let inner = self.lock();
@@ -85,6 +86,9 @@ impl Channel {
         }
         match self.position(id) {
             Some(seq) if seq > history.tail() => (Resumption::Lost(Loss::Unknown), all),
+            Some(seq) if history.was_deaf(topics, seq) => {
+                (Resumption::Lost(Loss::Expired), Start { after: seq, told: lost })
+            }
             Some(seq) => known(seq),
             None => match history.find(topics, id) {
                 Some(seq) => known(seq),

@@ -1,9 +1,12 @@
-//! What the channel holds, read by a reader of its own: the truth that clients are judged by.
+//! The truth that clients are judged by: what the hub's channel holds, read by a reader of its own;
+//! what upstreams have; what backends have answered.
 //!
 //! Invariants:
 //! 1. `events[i]` has the sequence number i + 1.
 //! 2. Every event was posted by a publisher of this world, with the same content, and at most once.
 
+use super::exchanges::Exchanges;
+use super::streams::Streams;
 use super::verdict::Law;
 use super::verdict::Verdict;
 use crate::base::sync::Arc;
@@ -44,6 +47,10 @@ pub struct Book {
     events: Vec<Known>,
     by_id: BTreeMap<String, u64>,
     posts: BTreeMap<String, (Post, Option<u64>)>,
+    /// What upstreams have.
+    pub streams: Streams,
+    /// What callers asked and backends answered.
+    pub exchanges: Exchanges,
 }
 
 impl Book {
@@ -52,7 +59,8 @@ impl Book {
     pub fn new(channel: Arc<Channel>) -> Self {
         let (reader, _) = channel.reader(&Arc::new(Bell::new(Box::new(|| {}))));
         let (events, by_id, posts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { channel, reader, events, by_id, posts }
+        let (streams, exchanges) = (Streams::default(), Exchanges::default());
+        Self { channel, reader, events, by_id, posts, streams, exchanges }
     }
 
     /// The newest sequence number.

@@ -5,6 +5,7 @@
 //! 2. Bytes of the peer arrive after the end of the connect, however early it sent them.
 //! 3. Chance is drawn only when a worker connects: worlds without that are what they were.
 
+use super::faults::Canary;
 use super::link::Link;
 use super::link::Piece;
 use super::net::Due;
@@ -56,7 +57,7 @@ impl Net {
         let window = self.draw_window();
         let addr = SocketAddr::from(([10, 1, 0, 1], 80));
         let mut link = Link::new(port, place.unwrap_or(usize::MAX), addr, window);
-        link.connecting = true;
+        (link.connecting, link.dialled) = (true, true);
         self.links.push(link);
         let socket = Socket(self.open(id));
         self.arm(id, token, super::link::WRITE);
@@ -73,6 +74,24 @@ impl Net {
             None => {}
         }
         Ok(socket)
+    }
+
+    /// Whether a worker has made this connection.
+    pub(super) fn is_dialled(&self, id: usize) -> bool {
+        self.links.get(id).is_some_and(|link| link.dialled)
+    }
+
+    /// What a planted bug makes of bytes for a client.
+    pub(super) fn planted(&mut self, id: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.canary != Some(Canary::WrongByte) || self.is_dialled(id) || bytes.len() < 200 {
+            return None;
+        }
+        let mut wrong = bytes.to_vec();
+        let at = wrong.len() - 100;
+        if let Some(byte) = wrong.get_mut(at).filter(|byte| byte.is_ascii_lowercase()) {
+            byte.make_ascii_uppercase();
+        }
+        Some(wrong)
     }
 
     fn come(&mut self, id: usize, piece: Piece) {

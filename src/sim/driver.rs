@@ -102,7 +102,10 @@ impl Driver for SimDriver {
                 net.break_any(self.port);
             }
             let Some(id) = net.link_of(self.port, send.socket, "a send") else { continue };
-            let sent = net.server_send(id, send.bytes);
+            let sent = match net.planted(id, send.bytes) {
+                Some(wrong) => net.server_send(id, &wrong),
+                None => net.server_send(id, send.bytes),
+            };
             if sent == Ok(send.bytes.len()) {
                 continue;
             }
@@ -129,7 +132,11 @@ impl Driver for SimDriver {
             Interest::Write => WRITE,
         };
         self.with(socket, "a watch", |net, id| {
-            let forgets = net.canary == Some(Canary::LostWatch) && bit == WRITE;
+            let forgets = match net.canary {
+                Some(Canary::LostWatch) => bit == WRITE,
+                Some(Canary::LostHangup) => bit == HANGUP,
+                _ => false,
+            };
             if forgets && net.chance.one_in(CANARY_ONE_IN) {
                 return;
             }
@@ -151,7 +158,13 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, socket: Socket) {
-        self.with(socket, "a close", Net::server_close);
+        self.with(socket, "a close", |net, id| {
+            let forgets = net.canary == Some(Canary::LostClose) && net.is_dialled(id);
+            if forgets && net.chance.one_in(CANARY_ONE_IN) {
+                return;
+            }
+            net.server_close(id);
+        });
     }
 
     fn reset(&mut self, socket: Socket) {

@@ -99,4 +99,12 @@ pub enum Canary {
     LostSeam,
     /// The driver forgets a `Write` watch.
     LostWatch,
+    /// The driver forgets a `Hangup` watch.
+    LostHangup,
+    /// The driver forgets to close a connection that the server has made.
+    LostClose,
+    /// The server asks its upstream to go on one event too late.
+    LostReplay,
+    /// The server passes on a body with a byte changed.
+    WrongByte,
 }

@@ -75,6 +75,8 @@ pub(super) struct Link {
     pub(super) token: Option<Token>,
     /// The server's connect has not ended.
     pub(super) connecting: bool,
+    /// The server has made it.
+    pub(super) dialled: bool,
 }
 
 impl Link {
@@ -99,6 +101,7 @@ impl Link {
             armed: 0,
             token: None,
             connecting: false,
+            dialled: false,
         }
     }
 

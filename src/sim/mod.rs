@@ -3,8 +3,8 @@
 //! ```text
 //!   worker threads ──▶ driver ──▶ world (one lock, one baton) ◀── script: work, settle, ending
 //!                                  ├─ net    links, ports, faults, virtual time
-//!                                  ├─ peers  publishers and subscribers over the links
-//!                                  └─ book   what the channel holds; checkers judge against it
+//!                                  ├─ peers  clients, upstreams and backends over the links
+//!                                  └─ book   what is true; checkers judge against it
 //! ```
 //!
 //! A worker runs on a thread of its own, but only the thread that holds the baton runs: it is
@@ -23,6 +23,7 @@ pub mod cast;
 pub mod clock;
 pub mod dial;
 pub mod driver;
+pub mod exchanges;
 pub mod faults;
 pub mod link;
 pub mod net;
@@ -31,6 +32,7 @@ pub mod place;
 mod port;
 pub mod scenario;
 pub mod script;
+pub mod streams;
 pub mod verdict;
 pub mod world;
 

@@ -250,6 +250,55 @@ impl Net {
         })
     }
 
+    /// Whether the server has read everything that the peer sent, on a connection that neither has
+    /// ended.
+    #[must_use]
+    pub fn has_read(&self, id: LinkId) -> bool {
+        self.links.get(id.0).is_some_and(|link| {
+            link.coming.is_empty() && link.up.is_empty() && !link.hangup() && !link.closed
+        })
+    }
+
+    /// Whether the server could know that the peer has gone, and has not closed the connection: the
+    /// driver does not owe it the news.
+    #[must_use]
+    pub fn has_noticed(&self, id: LinkId) -> bool {
+        self.is_left(id) && self.links.get(id.0).is_some_and(Link::hangup)
+    }
+
+    /// Whether there is something to read on an open connection, of which the driver owes the
+    /// server no report: it has had one, or does not want to know.
+    #[must_use]
+    pub fn is_left(&self, id: LinkId) -> bool {
+        self.links.get(id.0).is_some_and(|link| {
+            let ripe = self.ports.get(link.port).is_some_and(|p| p.ripe.contains_key(&id.0));
+            let news = link.hangup() || !link.up.is_empty();
+            news && !link.closed && link.fd.is_some() && !ripe
+        })
+    }
+
+    /// Whether the worker of this connection makes others, or has bytes on their way there or back.
+    #[must_use]
+    pub fn reaches_out(&self, id: LinkId) -> bool {
+        let Some(port) = self.links.get(id.0).map(|link| link.port) else { return false };
+        let open = self.fds.iter().flatten().filter_map(|id| self.links.get(*id));
+        let mut own = open.filter(|link| link.port == port && link.dialled);
+        own.any(|link| {
+            let waits = link.armed & super::link::WRITE != 0;
+            let news = link.hangup() || !link.coming.is_empty();
+            link.connecting || waits || news || !link.down.is_empty()
+        })
+    }
+
+    /// Whether neither side has ended the connection.
+    #[must_use]
+    pub fn is_up(&self, id: LinkId) -> bool {
+        self.links.get(id.0).is_some_and(|link| {
+            !(link.closed || link.finished || link.peer_gone || link.peer_reset)
+                && link.failed.is_none()
+        })
+    }
+
     /// Whether the worker of this connection is asleep, with nothing to wake it for `span`.
     #[must_use]
     pub fn sleeps_for(&self, id: LinkId, span: Duration) -> bool {

@@ -15,6 +15,7 @@ use super::script::Script;
 use super::verdict::Failure;
 use super::verdict::Law;
 use super::world::World;
+use crate::backend::Backends;
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::base::phase::Phase;
@@ -25,12 +26,17 @@ use crate::log::Bell;
 use crate::log::Channel;
 use crate::log::Limits;
 use crate::metrics::Recorder;
+use crate::metrics::log::Log;
 use crate::session::Site;
+use crate::session::upstream_limits;
 use crate::worker::Load;
 use crate::worker::Parts;
 use crate::worker::Progress;
 use crate::worker::Worker;
 use std::time::Duration;
+
+/// Parts the chance of upstreams' logs from that of worlds without any.
+const UPSTREAMS: u64 = 0x0a7e;
 
 /// What a world is made of.
 #[derive(Debug)]
@@ -62,7 +68,7 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// Steps that it took.
     pub steps: u64,
-    /// Events that were published.
+    /// Events that were published or sent by upstreams, and requests that were passed on.
     pub events: u64,
 }
 
@@ -84,48 +90,73 @@ impl Scenario {
         let phase = Arc::new(PhaseFlag::new());
         phase.advance(Phase::Serving);
         let (total, by_address) = (1000, self.config.limits.connections_per_address_max);
-        let load = Arc::new(Load::new(total, by_address, hasher));
-        let config = Arc::new(self.config);
-        let site = Arc::new(Site::new(config, Arc::clone(&channel), Arc::clone(&phase)));
+        let load = Arc::new(Load::new(total, by_address, hasher.clone()));
         let mut net = Net::new(chance.next(), self.faults);
         net.canary = self.canary;
         net.set_windows(self.windows.0, self.windows.1);
+        let mut seeds = Chance::new(self.seed ^ UPSTREAMS);
+        let upstream = |upstream| {
+            let limits = upstream_limits(upstream, self.backlog_bytes_max);
+            Arc::new(Channel::new(limits, seeds.next(), hasher.clone()))
+        };
+        let upstreams = self.config.gateway.upstreams.iter().map(upstream).collect();
+        let backends = Arc::new(Backends::new(&self.config.gateway));
+        let config = Arc::new(self.config);
+        let site = Site::new(config, Arc::clone(&channel), Arc::clone(&phase));
+        let site = Arc::new(site.with_upstreams(upstreams));
         let script = Script::new(self.plan, phase, net.now());
         let world = World::new(net, Book::new(channel), script);
         for (peer, after) in self.peers {
             world.add_peer(peer, after);
         }
+        let process = Process { site, load, backends, workers: self.workers };
         let parts = (0..self.workers)
-            .map(|_| part(&world, &site, &load, Chance::new(chance.next())))
+            .map(|index| process.part(&world, index, Chance::new(chance.next())))
             .collect();
         let failure = cast::play(&world, parts);
         let scene = world.lock();
-        Outcome { failure, steps: scene.net.verdict.step, events: scene.book.tail() }
+        let book = &scene.book;
+        let events = book.tail() + book.streams.events() + book.exchanges.count();
+        Outcome { failure, steps: scene.net.verdict.step, events }
     }
 }
 
-/// One worker's life.
-fn part(world: &World, site: &Arc<Site>, load: &Arc<Load>, chance: Chance) -> Part {
-    let (driver, waker, port) = SimDriver::new(world);
-    let (site, load) = (Arc::clone(site), Arc::clone(load));
-    Box::new(move |world: &World| {
-        let recorder = Recorder::new();
-        let bell = Bell::new(Box::new(move || waker.wake()));
-        let unsent_max = site.config().limits.unsent_bytes_max;
-        let seat = world.enter(port, Some(recorder.counters()));
-        let clock = world.lock().net.clock.clone();
-        let parts = Parts::alone(site, load, recorder, bell, chance, Arc::new(clock.clone()));
-        let mut worker = Worker::new(driver, clock, parts);
-        loop {
-            match worker.turn() {
-                Ok(Progress::Running) => seat.check_budget(worker.unsent_bytes(), unsent_max),
-                Ok(Progress::Done) => break,
-                Err(error) => {
-                    // The driver says so when the world is over; then this changes nothing.
-                    world.lock().net.verdict.fail(Law::Crash, error);
-                    break;
+/// What the workers of a process share.
+struct Process {
+    site: Arc<Site>,
+    load: Arc<Load>,
+    backends: Arc<Backends>,
+    workers: usize,
+}
+
+impl Process {
+    /// One worker's life.
+    fn part(&self, world: &World, index: usize, chance: Chance) -> Part {
+        let (driver, waker, port) = SimDriver::new(world);
+        let (site, load) = (Arc::clone(&self.site), Arc::clone(&self.load));
+        let (backends, workers) = (Arc::clone(&self.backends), self.workers);
+        Box::new(move |world: &World| {
+            let recorder = Recorder::new();
+            let bell = Arc::new(Bell::new(Box::new(move || waker.wake())));
+            let unsent_max = site.config().limits.unsent_bytes_max;
+            let seat = world.enter(port, Some(recorder.counters()));
+            let clock = world.lock().net.clock.clone();
+            let tls = (0..backends.len()).map(|_| None).collect();
+            let log = Log::nowhere(Arc::new(clock.clone()));
+            let parts =
+                Parts { site, load, recorder, bell, chance, index, workers, backends, tls, log };
+            let mut worker = Worker::new(driver, clock, parts);
+            loop {
+                match worker.turn() {
+                    Ok(Progress::Running) => seat.check_budget(worker.unsent_bytes(), unsent_max),
+                    Ok(Progress::Done) => break,
+                    Err(error) => {
+                        // The driver says so when the world is over; then this changes nothing.
+                        world.lock().net.verdict.fail(Law::Crash, error);
+                        break;
+                    }
                 }
             }
-        }
-    })
+        })
+    }
 }

@@ -190,6 +190,9 @@ impl Scene {
             ("clients", Gauge::Clients),
             ("feeds", Gauge::Feeds),
             ("unsent bytes", Gauge::UnsentBytes),
+            ("relays", Gauge::Relays),
+            ("upstream streams", Gauge::Upstreams),
+            ("idle connections", Gauge::BackendIdle),
         ];
         let held = gauges.map(|(name, gauge)| (name, self.gauge(gauge)));
         held.iter().find(|(_, n)| *n != 0).map(|(name, n)| format!("{n} {name} held"))

@@ -23,6 +23,11 @@ pub enum Law {
     Drain,
     /// Once faults have healed, everything arrives in bounded time.
     Liveness,
+    /// An upstream has one connection for a channel at a time, and is asked as it should be.
+    Upstream,
+    /// A response is whole or visibly cut, its bytes are right, and no request comes twice that
+    /// may not.
+    Relay,
     /// A worker panicked or its turn failed.
     Crash,
 }

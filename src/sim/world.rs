@@ -285,6 +285,12 @@ impl Scene {
                 self.net.verdict.fail(Law::Wakes, format!("a worker sleeps, and {what}"));
                 return;
             }
+            if let Some((link, what)) = peer.neglected(&self.net, &self.book)
+                && self.net.sleeps_for(link, Duration::ZERO)
+            {
+                self.net.verdict.fail(Law::Wakes, format!("a worker sleeps, and {what}"));
+                return;
+            }
         }
         let workers = self.net.ports.iter().filter(|port| port.rest != Rest::Gone);
         let workers = workers.filter_map(|p| p.next(now).map(|at| at.max(p.stalled_until)));

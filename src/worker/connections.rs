@@ -309,7 +309,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Some((connection.socket, connection.key))
     }
 
-    /// Closes a connection now.
+    /// Closes a connection now; by a reset if its peer does not get all that was for it: an orderly
+    /// end would make a body that lasts until the close look whole (X3).
     pub(super) fn release(&mut self, handle: Handle, reason: CloseReason) {
         let Some(connection) = self.connections.remove(handle) else { return };
         self.stuck_bytes -= connection.rest.len();
@@ -317,7 +318,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if matches!(connection.state, State::Reading(_) | State::Relaying(_)) {
             self.recorder.add(Counter::Closed(reason), 1);
         }
-        self.driver.close(connection.socket);
+        if connection.is_stuck() || connection.is_relaying() {
+            self.driver.reset(connection.socket);
+        } else {
+            self.driver.close(connection.socket);
+        }
         self.forget(connection.key);
     }
 

@@ -104,25 +104,6 @@ pub struct Parts {
     pub log: Log,
 }
 
-impl Parts {
-    /// The parts of a process's only worker, which tells nobody anything.
-    #[must_use]
-    pub fn alone(
-        site: Arc<Site>,
-        load: Arc<Load>,
-        recorder: Recorder,
-        bell: Bell,
-        chance: Chance,
-        clock: Arc<dyn Clock + Send + Sync>,
-    ) -> Self {
-        let backends = Arc::new(Backends::new(&site.config().gateway));
-        let tls: Arc<[_]> = (0..backends.len()).map(|_| None).collect();
-        let (bell, log) = (Arc::new(bell), Log::nowhere(clock));
-        let (index, workers) = (0, 1);
-        Self { site, load, recorder, bell, chance, index, workers, backends, tls, log }
-    }
-}
-
 /// Whether the worker has more to do in this life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {

@@ -20,7 +20,6 @@ use crate::feed::Until;
 use crate::io::Driver;
 use crate::log::Topic;
 use crate::metrics::{ConnectResult, Counter, Gauge, UpstreamFailure};
-use crate::sse;
 use crate::upstream::{
     Cause, IDLE_CHECK, Inlet, Notice, Opening, Outside, Source, Step, Tap, Wanted,
 };
@@ -420,7 +419,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// Ends the streams of those whose upstreams have all said that there is nothing (more).
     pub(super) fn end_refused(&mut self, now: Moment) {
         let site = Arc::clone(&self.site);
-        for (upstream, seen) in self.refusals.iter_mut().enumerate() {
+        for upstream in 0..self.refusals.len() {
+            let Some(seen) = self.refusals.get_mut(upstream) else { continue };
             if site.registry().refusal_count(upstream) == *seen {
                 continue;
             }
@@ -430,9 +430,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let Some(group) = self.groups.find_mut(upstream + 1) else { continue };
             let is_over = |topic: &Topic| taps.iter().any(|tap| tap.topic() == topic);
             for id in group.fanout.readers_of(is_over) {
-                let mut last = Vec::new();
-                sse::encode_comment("the upstream has nothing more", &mut last);
-                group.fanout.end(id, last, Until::Source);
+                let last = self.last_words(upstream + 1, Until::Source);
+                if let Some(group) = self.groups.find_mut(upstream + 1) {
+                    group.fanout.end(id, last, Until::Source);
+                }
             }
         }
         self.carry_out(now);

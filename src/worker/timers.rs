@@ -119,10 +119,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.carry_out(now);
     }
 
-    /// The last bytes of a stream of this group: a reconnection time on a drain, else a comment.
+    /// The last bytes of a stream of this group: a comment, or a reconnection time while the
+    /// process drains, whatever ends the stream then.
     pub(super) fn last_words(&mut self, group: usize, why: Until) -> Vec<u8> {
         let mut last = Vec::new();
         match why {
+            _ if self.drain.is_on() => sse::encode_ending(self.drain_retry(group), &mut last),
             Until::Age => sse::encode_comment("the connection's time is over", &mut last),
             Until::Token => sse::encode_comment("the token's time is over", &mut last),
             Until::Source => sse::encode_comment("the upstream has nothing more", &mut last),

@@ -2,6 +2,7 @@
 //!
 //! Invariants: each is found as the law that it breaks, within a few seeds.
 
+use crate::gateway;
 use crate::worlds;
 use tidegate::sim::faults::Canary;
 use tidegate::sim::scenario::Scenario;
@@ -41,4 +42,29 @@ fn a_doubled_event_at_the_seam_is_found() {
 #[test]
 fn a_lost_event_at_the_seam_is_found() {
     is_found(Canary::LostSeam, Law::Delivery, worlds::resume);
+}
+
+#[test]
+fn an_upstream_event_that_is_lost_at_a_reconnect_is_found() {
+    is_found(Canary::LostReplay, Law::Delivery, gateway::flapping);
+}
+
+#[test]
+fn two_connections_for_one_channel_are_found() {
+    is_found(Canary::LostClose, Law::Upstream, gateway::flapping);
+}
+
+#[test]
+fn a_wake_that_is_lost_between_workers_of_one_stream_is_found() {
+    is_found(Canary::LostWake, Law::Wakes, gateway::flapping);
+}
+
+#[test]
+fn a_wrong_byte_of_a_response_is_found() {
+    is_found(Canary::WrongByte, Law::Relay, gateway::relays);
+}
+
+#[test]
+fn a_request_that_is_worked_on_for_nobody_is_found() {
+    is_found(Canary::LostHangup, Law::Wakes, gateway::relays);
 }

@@ -17,11 +17,12 @@
 
 mod canaries;
 mod cast;
+mod gateway;
 mod worlds;
 
 use tidegate::sim::scenario::Scenario;
 
-/// Seeds per world in a plain run: four worlds make 256.
+/// Seeds per world in a plain run: six worlds make 384.
 const SEEDS: u64 = 64;
 
 fn variable(name: &str) -> Option<u64> {
@@ -70,4 +71,14 @@ fn slow_clients() {
 #[test]
 fn drain() {
     play("drain", worlds::drain);
+}
+
+#[test]
+fn flapping() {
+    play("flapping", gateway::flapping);
+}
+
+#[test]
+fn relays() {
+    play("relays", gateway::relays);
 }

@@ -14,7 +14,7 @@ use tidegate::sim::scenario::Scenario;
 use tidegate::sim::script::Ending;
 use tidegate::sim::script::Plan;
 
-fn plan(seed: u64, work: u64) -> Plan {
+pub(crate) fn plan(seed: u64, work: u64) -> Plan {
     let heal = seed.is_multiple_of(2);
     Plan {
         work: Duration::from_millis(work),
@@ -25,7 +25,7 @@ fn plan(seed: u64, work: u64) -> Plan {
     }
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.hub.heartbeat = Duration::from_secs(2);
     config.limits.write_timeout = Duration::from_secs(2);

@@ -129,6 +129,15 @@ impl History {
         }
     }
 
+    /// Whether one of these topics had no source at this position, so that a reader who stood there
+    /// may have missed events, although none of a later number is missing.
+    pub(super) fn was_deaf(&self, topics: &[Topic], seq: u64) -> bool {
+        match self {
+            Self::Stretch(_) => false,
+            Self::Shelves(kept) => kept.was_deaf(topics, seq),
+        }
+    }
+
     /// The number of the oldest of the newest `count` kept events of these topics.
     pub(super) fn recent(&self, topics: &[Topic], count: usize) -> Option<u64> {
         either!(self, kept => newest(topics.iter().filter_map(|topic| kept.list(topic)), count))

@@ -26,6 +26,9 @@ const SLACK: usize = 64;
 /// Places of a shelf that are not worth giving back.
 const PLACES: usize = 16;
 
+/// No number of an event.
+const NEVER: u64 = u64::MAX;
+
 /// What is kept of each topic at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicLimits {
@@ -42,15 +45,19 @@ struct Shelf {
     bytes: usize,
     /// Nothing after this number is missing.
     lost: u64,
-    /// Its source is there; else it goes with its last event.
-    open: bool,
+    /// The tail when its source came; [`NEVER`]: it has none, and goes with its last event.
+    opened: u64,
 }
 
 const _: () = assert!(size_of::<(Topic, Shelf)>() <= 88, "a topic without events is small");
 
 impl Shelf {
-    fn new(lost: u64, open: bool) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, lost, open }
+    fn new(lost: u64) -> Self {
+        Self { events: VecDeque::new(), bytes: 0, lost, opened: NEVER }
+    }
+
+    fn is_open(&self) -> bool {
+        self.opened != NEVER
     }
 
     fn is_over(&self, limits: TopicLimits) -> bool {
@@ -129,10 +136,10 @@ impl Shelves {
 
     /// From now on the topic has a source: what came before the tail may have been missed.
     pub(super) fn open(&mut self, topic: &Topic) {
-        let lost = self.tail;
-        let shelf = self.shelves.entry(topic.clone()).or_insert_with(|| Shelf::new(lost, false));
-        if !shelf.open {
-            (shelf.lost, shelf.open) = (lost, true);
+        let tail = self.tail;
+        let shelf = self.shelves.entry(topic.clone()).or_insert_with(|| Shelf::new(tail));
+        if !shelf.is_open() {
+            (shelf.lost, shelf.opened) = (tail, tail);
         }
     }
 
@@ -164,7 +171,7 @@ impl Shelves {
         self.bytes += event.cost();
         self.order.push_back((event.seq, topic.clone()));
         let gone = self.gone;
-        let shelf = self.shelves.entry(topic.clone()).or_insert_with(|| Shelf::new(gone, false));
+        let shelf = self.shelves.entry(topic.clone()).or_insert_with(|| Shelf::new(gone));
         shelf.bytes += event.cost();
         shelf.events.push_back(event);
         while self.shelves.get(&topic).is_some_and(|shelf| shelf.is_over(self.limits)) {
@@ -190,7 +197,7 @@ impl Shelves {
     fn evict(&mut self, topic: &Topic) {
         let Some(shelf) = self.shelves.get_mut(topic) else { return };
         let Some(event) = shelf.pop() else { return };
-        if shelf.events.is_empty() && !shelf.open {
+        if shelf.events.is_empty() && !shelf.is_open() {
             self.gone = self.gone.max(event.seq);
             self.shelves.remove(topic);
         }
@@ -251,6 +258,13 @@ impl Shelves {
 
     pub(super) fn lost(&self, topics: &[Topic]) -> u64 {
         topics.iter().map(|topic| self.lost_of(topic)).max().unwrap_or(0)
+    }
+
+    /// Whether nobody listened for one of these topics at this position: its source came later, or
+    /// at that very number, and what it may have missed has no number.
+    pub(super) fn was_deaf(&self, topics: &[Topic], seq: u64) -> bool {
+        let shelves = topics.iter().filter_map(|topic| self.shelves.get(topic));
+        shelves.into_iter().any(|shelf| shelf.is_open() && seq <= shelf.opened)
     }
 
     fn lost_of(&self, topic: &Topic) -> u64 {

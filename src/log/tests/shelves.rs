@@ -142,7 +142,7 @@ fn expiry_is_a_matter_of_the_topics_that_are_read() {
     put(&channel, &["b"]);
     (0..4).for_each(|_| drop(put(&channel, &["a"])));
     let at = |names: &[&str], seq| resolve(&channel, names, &channel.id(seq)).0;
-    assert_eq!(at(&["b"], 0), Resumption::After(0));
+    assert_eq!((at(&["b"], 0), at(&["b"], 1)), (EXPIRED, Resumption::After(1)));
     assert_eq!(at(&["a"], 2), EXPIRED);
     assert_eq!(at(&["a"], 3), Resumption::After(3));
     assert_eq!(at(&["a", "b"], 2), EXPIRED);
@@ -169,15 +169,20 @@ fn a_topic_starts_when_it_is_opened_and_is_forgotten_when_it_is_closed() {
     let at = |names: &[&str], seq| resolve(&channel, names, &channel.id(seq)).0;
     assert_eq!(at(&["a"], 1), Resumption::After(1), "open already");
     assert_eq!(at(&["b"], 2), EXPIRED, "nobody listened then");
-    assert_eq!(at(&["a", "b"], 3), Resumption::After(3));
+    assert_eq!((at(&["a", "b"], 3), at(&["a"], 3)), (EXPIRED, Resumption::After(3)));
     put(&channel, &["b"]);
+    assert_eq!(at(&["a", "b"], 4), Resumption::After(4));
     channel.forget(&topics(&channel, &["a"])[0]);
     assert_eq!((kept(&channel, &["a", "b"], 0), sizes(&channel)), (vec![4], (1, 1)));
     assert_eq!(resolve(&channel, &["a"], "2").0, UNKNOWN);
     assert_eq!((at(&["a"], 2), at(&["a"], 3)), (EXPIRED, Resumption::After(3)));
     open(&channel, &["a"]);
-    assert_eq!((at(&["a"], 3), at(&["a"], 4)), (EXPIRED, Resumption::After(4)));
-    assert_eq!(at(&["b"], 3), Resumption::After(3), "the other is not touched");
+    let (was, start) = resolve(&channel, &["a"], &channel.id(4));
+    assert_eq!((at(&["a"], 3), was), (EXPIRED, EXPIRED), "nobody listened since");
+    assert_eq!(start, Start { after: 4, told: 4 }, "and nothing of a later number is missing");
+    assert_eq!(at(&["b"], 4), Resumption::After(4), "the other is not touched");
+    put(&channel, &["b"]);
+    assert_eq!(at(&["a"], 5), Resumption::After(5));
 }
 
 #[test]

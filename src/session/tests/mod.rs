@@ -71,8 +71,7 @@ impl World {
 
     /// A site with this configuration.
     fn toml(text: &str) -> Self {
-        let config = toml::load(text, &[], &Nothing);
-        Self::of(config.unwrap_or_else(|problems| panic!("{problems}")))
+        Self::of(config(text))
     }
 
     fn of(config: Config) -> Self {
@@ -164,6 +163,12 @@ impl World {
         let page = channel.page(&subscribe.subscription, after, channel.tail(), usize::MAX);
         page.events.iter().map(|event| event.seq).collect()
     }
+}
+
+/// A configuration from its text.
+fn config(text: &str) -> Config {
+    let config = toml::load(text, &[], &Nothing);
+    config.unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 impl Answer {

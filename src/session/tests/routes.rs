@@ -118,8 +118,7 @@ fn a_backend_may_redirect_or_lead_nowhere_by_its_share() {
 
 #[test]
 fn a_rule_without_anything_is_the_servers_fault() {
-    let config = toml::load(ROUTES, &[], &Nothing);
-    let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    let mut config = config(ROUTES);
     config.gateway.routes[3].rules[0].action = Action::None;
     assert_eq!(World::of(config).path("/robots.txt", &[]).status, 500);
 }

@@ -1,10 +1,22 @@
-//! The simulated peers: publishers and subscribers, each checking what it gets.
+//! The simulated peers, each checking what it gets.
+//!
+//! | peer | is |
+//! |---|---|
+//! | publisher, subscriber | a client of the hub |
+//! | broadcaster, follower | an upstream, and a client of its shared streams |
+//! | responder, caller | a backend, and a client whose requests are passed on to it |
 //!
 //! Invariants: a peer acts only in `step`, and says when it wants to act again; the network pokes
 //! it earlier when something arrives. A peer is judged by what it saw, never by what the worker
 //! says of itself.
 
+pub mod broadcaster;
+pub mod caller;
+pub mod follower;
+mod message;
 pub mod publisher;
+mod reading;
+pub mod responder;
 mod response;
 pub mod subscriber;
 
@@ -21,6 +33,11 @@ pub trait Peer: Debug + Send {
 
     /// What the server owes it on which link, if it owes something now.
     fn owed(&self, net: &Net, book: &Book) -> Option<(LinkId, String)>;
+
+    /// What the server has left undone about which link, whatever else is under way.
+    fn neglected(&self, _: &Net, _: &Book) -> Option<(LinkId, String)> {
+        None
+    }
 
     /// Why it is not yet where it shall be when everything has settled.
     fn unsettled(&self, book: &Book) -> Option<String>;
@@ -44,4 +61,10 @@ pub(super) fn encoded(text: &str) -> String {
         }
     }
     out
+}
+
+/// One of these, evenly.
+pub(super) fn pick<T: Copy>(net: &mut Net, first: T, others: &[T]) -> T {
+    let drawn = net.below(others.len() + 1).checked_sub(1);
+    drawn.and_then(|n| others.get(n).copied()).unwrap_or(first)
 }

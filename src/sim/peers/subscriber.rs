@@ -7,6 +7,8 @@
 
 use super::Peer;
 use super::encoded;
+use super::reading::Found;
+use super::reading::Reading;
 use super::response::Head;
 use crate::base::time::Moment;
 use crate::config::LagPolicy;
@@ -19,7 +21,6 @@ use crate::sim::net::Orders;
 use crate::sim::place::Place;
 use crate::sim::place::Wish;
 use crate::sim::verdict::Law;
-use crate::sse;
 use std::time::Duration;
 
 /// How a subscriber behaves while it works.
@@ -64,17 +65,7 @@ enum State {
         low: u64,
         read: Vec<u8>,
     },
-    Reading(Stream),
-}
-
-/// A stream that is being read.
-#[derive(Debug)]
-struct Stream {
-    link: LinkId,
-    decoder: sse::Decoder,
-    /// The start of an event has come and not its end.
-    torn: bool,
-    last: u8,
+    Reading(Reading),
 }
 
 /// A subscriber.
@@ -258,37 +249,23 @@ impl Subscriber {
         self.cursor = Some(id.to_owned());
     }
 
-    fn bytes(&mut self, stream: &mut Stream, bytes: &[u8], net: &mut Net, book: &Book) {
-        let mut input = bytes;
-        loop {
-            let found = match stream.decoder.decode(&mut input) {
-                Ok(None) => break,
-                Ok(Some(sse::Item::Comment(text))) => (None, text.to_owned(), String::new()),
-                Ok(Some(sse::Item::Event(event))) => {
-                    (Some(event.kind.to_owned()), event.id.to_owned(), event.data.to_owned())
-                }
-                Err(error) => return self.fail(net, error),
-            };
+    fn bytes(&mut self, stream: &mut Reading, bytes: &[u8], net: &mut Net, book: &Book) {
+        let found = match stream.take(bytes) {
+            Ok(found) => found,
+            Err(what) => return self.fail(net, what),
+        };
+        for found in found {
             match found {
-                (None, text, _) if text.starts_with("gap ") => self.gap(&text, net, book),
-                (None, ..) => {}
+                Found::Comment(text) if text.starts_with("gap ") => self.gap(&text, net, book),
+                Found::Comment(_) => {}
                 // Its comment came before it; it moves the cursor, as in any client.
-                (Some(kind), id, _) if kind == "gap" => self.cursor = Some(id),
-                (Some(_), id, data) => self.event(&id, &data, net, book),
+                Found::Event { kind, id, .. } if kind == "gap" => self.cursor = Some(id),
+                Found::Event { id, data, .. } => self.event(&id, &data, net, book),
             }
-        }
-        for byte in bytes {
-            match (stream.last, byte) {
-                (b'\n', b'\n') => stream.torn = false,
-                // Comments and `retry` stand between events; an event starts with another line.
-                (b'\n', b'e' | b'i' | b'd') => stream.torn = true,
-                _ => {}
-            }
-            stream.last = *byte;
         }
     }
 
-    fn ended(&mut self, stream: &Stream, how: &PeerRead, net: &mut Net, book: &Book) {
+    fn ended(&mut self, stream: &Reading, how: &PeerRead, net: &mut Net, book: &Book) {
         net.hang_up(stream.link);
         if net.orders != Orders::Drain || *how != PeerRead::End {
             return;
@@ -298,17 +275,12 @@ impl Subscriber {
             let what = format!("{} was closed before event {seq}", self.taste.name);
             net.verdict.fail(Law::Drain, what);
         }
-        if stream.torn {
-            let what = format!("{} was cut inside an event", self.taste.name);
-            net.verdict.fail(Law::Drain, what);
-        }
-        if stream.decoder.retry().is_none() {
-            let what = format!("{} was closed without a `retry:`", self.taste.name);
-            net.verdict.fail(Law::Drain, what);
+        if let Some(what) = stream.unfinished() {
+            net.verdict.fail(Law::Drain, format!("{} {what}", self.taste.name));
         }
     }
 
-    fn read(&mut self, mut stream: Stream, net: &mut Net, book: &Book) -> Option<Moment> {
+    fn read(&mut self, mut stream: Reading, net: &mut Net, book: &Book) -> Option<Moment> {
         let manner = if net.orders == Orders::Work { self.taste.manner } else { Manner::Steady };
         let mut read = Vec::new();
         let most = match manner {
@@ -340,7 +312,7 @@ impl Subscriber {
         let state = std::mem::replace(&mut self.state, State::Idle);
         if let State::Asking { link, .. }
         | State::Awaiting { link, .. }
-        | State::Reading(Stream { link, .. }) = state
+        | State::Reading(Reading { link, .. }) = state
         {
             if net.chance.one_in(2) { net.hang_up(link) } else { net.reset(link) }
         }
@@ -374,8 +346,7 @@ impl Peer for Subscriber {
                 let how = net.read(link, usize::MAX, &mut read);
                 match Head::take(&mut read) {
                     Ok(Some(head)) if self.head(&head, low, net, book) => {
-                        let decoder = sse::Decoder::new(1 << 24).with_comments();
-                        let mut stream = Stream { link, decoder, torn: false, last: b'\n' };
+                        let mut stream = Reading::new(link);
                         self.bytes(&mut stream, &read, net, book);
                         self.state = State::Reading(stream);
                         Some(now)

@@ -5,6 +5,7 @@ use super::stage::answer;
 use super::stage::ask;
 use crate::base::phase::Phase;
 use crate::base::sync::atomic::Ordering;
+use crate::metrics::CloseReason;
 use crate::metrics::Counter;
 use crate::metrics::Gauge;
 use crate::metrics::RelayEnd;
@@ -107,6 +108,24 @@ fn a_stream_that_begins_late_ends_between_two_events_too() {
     let over = streams.iter().filter(|(client, _)| world.is_over(*client)).count();
     assert!(over > 4, "those whose time is over have ended: {over}");
     streams.iter().for_each(|(client, _)| world.ground.with(*client, |peer| peer.ended = true));
+    world.end();
+    world.check_empty();
+}
+
+#[test]
+fn whoever_ends_during_a_drain_is_told_when_to_come_back() {
+    let mut world = World::toml(&CONFIG.replace("always_on = true", "age_max = \"3s\""));
+    let clients: Vec<i32> = (0..20).map(|_| world.connect(ask("/news").as_bytes())).collect();
+    world.settle();
+    world.drain();
+    world.pass(4000);
+    let aged = world.counters.counter(Counter::Closed(CloseReason::AgeLimit));
+    assert!(aged > 0 && world.worker.clients() == 0, "{aged}");
+    for client in &clients {
+        let heard = world.heard(*client);
+        assert!(heard.contains("\nretry: "), "{heard}");
+        world.ground.with(*client, |peer| peer.ended = true);
+    }
     world.end();
     world.check_empty();
 }

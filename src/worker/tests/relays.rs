@@ -5,6 +5,7 @@ use super::stage::ONE;
 use super::stage::answer;
 use super::stage::ask;
 use super::stage::upload;
+use crate::base::phase::Phase;
 use crate::metrics::CloseReason;
 use crate::metrics::Counter;
 use crate::metrics::Direction;
@@ -240,6 +241,34 @@ fn a_response_that_is_cut_is_seen_to_be() {
         assert_eq!(world.ends(RelayEnd::BackendGone), 1);
         world.ground.with(client, |peer| peer.ended = true);
         world.settle();
+        world.check_empty();
+    }
+}
+
+#[test]
+fn a_body_until_the_close_never_looks_whole_when_it_is_not() {
+    let old = "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n";
+    let whole = answer(&"x".repeat(10_000));
+    for (bytes, reason) in [
+        (&whole[..], CloseReason::WriteTimeout),
+        (&whole[..9000], CloseReason::WriteTimeout),
+        (&whole[..9000], CloseReason::DrainDeadline),
+    ] {
+        let mut world = World::toml(ONE);
+        let (client, backend) = world.passing(old);
+        world.ground.with(client, |peer| peer.room = 1000);
+        let chunked = "HTTP/1.1 200 OK\r\n\r\n";
+        world.say(backend, chunked.as_bytes());
+        world.say(backend, bytes);
+        world.ground.with(backend, |peer| peer.ended = bytes.len() == whole.len());
+        world.settle();
+        if reason == CloseReason::DrainDeadline {
+            world.phase.advance(Phase::Closed);
+            world.turn();
+        } else {
+            world.pass(31_000);
+        }
+        assert!(world.ground.with(client, |peer| peer.reset), "{reason:?}");
         world.check_empty();
     }
 }
