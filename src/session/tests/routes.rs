@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::config::gateway::Action;
-use crate::config::toml;
 use crate::metrics::CloseReason;
 use crate::metrics::Counter;
 use crate::metrics::RequestKind;
