@@ -22,10 +22,10 @@ use crate::io::{Driver, Interest, Outgoing, Short};
 use crate::metrics::{CloseReason, Counter, Direction, Gauge};
 use crate::relay::{At, Out, Relay, Step};
 use crate::session::Passage;
+use std::fmt;
 use std::io;
 
 /// An exchange under way.
-#[derive(Debug)]
 pub(super) struct Passing {
     pub(super) relay: Relay,
     pub(super) backend: usize,
@@ -47,6 +47,17 @@ pub(super) struct Passing {
     pub(super) stuck_until: Option<Moment>,
     /// The process drains: when the exchange is to end if it is an event stream.
     pub(super) drain_at: Option<Moment>,
+}
+
+/// Without cookies and input: credentials are among their bytes.
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passing")
+            .field("relay", &self.relay)
+            .field("backend", &self.backend)
+            .field("outbound", &self.outbound)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a turn passes on to clients.
@@ -126,8 +137,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         now: Moment,
         call: impl FnOnce(&mut Passing, &At<'_>, &mut Out<'_>) -> Step,
     ) -> io::Result<()> {
-        let site = Arc::clone(&self.site);
-        let at = At { now, unix_millis: self.clock.unix_millis(), limits: site.limits() };
+        let limits = *self.site.limits();
+        let at = At { now, unix_millis: self.clock.unix_millis(), limits: &limits };
         let Some(passing) = self.passing(client) else { return Ok(()) };
         let (mut to_client, mut to_backend) = (Vec::new(), Vec::new());
         let mut out = Out { client: &mut to_client, backend: &mut to_backend };
@@ -197,8 +208,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         passed: &mut Passed,
         now: Moment,
     ) -> io::Result<()> {
-        let site = Arc::clone(&self.site);
-        let at = At { now, unix_millis: self.clock.unix_millis(), limits: site.limits() };
+        let limits = *self.site.limits();
+        let at = At { now, unix_millis: self.clock.unix_millis(), limits: &limits };
         let Some(passing) = self.passing(client) else { return Ok(()) };
         let from = passed.bytes.len();
         let mut out = Out { client: &mut passed.bytes, backend: &mut passed.backend };
