@@ -46,9 +46,9 @@ mod tests {
 
     #[test]
     fn fields_change_and_framing_does_not() {
-        let mut out =
-            b"before|HTTP/1.1 200 OK\r\nA: 1\r\nSet-Cookie: one\r\nB: 2\r\nContent-Length: 3\r\n\r\na\r\n"
-                .to_vec();
+        let mut out = b"before|HTTP/1.1 200 OK\r\nA: 1\r\nSet-Cookie: one\r\nB: 2\r\n\
+              Content-Length: 3\r\n\r\na\r\n"
+            .to_vec();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let change = HeaderChange {
             set: vec![pair("a", "9"), pair("Content-Length", "0")],

@@ -10,8 +10,8 @@
 //!
 //! Invariants:
 //! 1. At most one live tap for one key; comparison is on full values.
-//! 2. A lease and a close of one tap exclude each other: both decide under the family's lock. Under
-//!    it, too, the topic of a new tap is opened; so the log's lock is taken inside it, never around.
+//! 2. A lease and a close of one tap exclude each other: both decide under the family's lock. The
+//!    topic of a new tap is opened under it, too; so the log's lock is taken inside, never around.
 //! 3. Live taps of a family are at most `channels_max`, and so are remembered refusals: past that
 //!    the oldest is forgotten. Refused requests cannot take the place of others.
 
@@ -196,7 +196,7 @@ impl Registry {
             owner: at.worker,
             now: at.now,
         };
-        // Before anybody else can find the tap: who resumes on it must hear what it may have missed.
+        // Before anybody can find the tap: who resumes on it must hear what it may have missed.
         at.log.open(&birth.topic);
         let seeded = wanted.is_surely_theirs();
         let tap = Arc::new(Tap::new(birth, wanted.key, wanted.seed));
