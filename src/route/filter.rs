@@ -92,8 +92,8 @@ pub fn apply(change: &HeaderChange, fields: &mut Fields) {
     apply_where(change, fields, |_| true);
 }
 
-/// Applies one change as far as it concerns fields that may be changed. `Set-Cookie` alone cannot be
-/// joined with commas (RFC 9110 section 5.3).
+/// Applies one change as far as it concerns fields that may be changed. `Set-Cookie` alone cannot
+/// be joined with commas (RFC 9110 section 5.3).
 pub fn apply_where(change: &HeaderChange, fields: &mut Fields, may: impl Fn(&str) -> bool) {
     for (name, value) in change.set.iter().filter(|(name, _)| may(name)) {
         fields.set(name, value);
