@@ -10,10 +10,8 @@ use super::download::Download;
 use super::events::Events;
 use super::plan::Plan;
 use super::upload::Upload;
-use crate::config::gateway::HeaderChange;
 use crate::http::Version;
 use crate::http::date::Date;
-use crate::http::fields::Fields;
 use crate::http::forward;
 use crate::http::forward::Back;
 use crate::http::h1::encode;
@@ -21,6 +19,7 @@ use crate::http::h1::response::ResponseFault;
 use crate::http::h1::response::ResponseFraming;
 use crate::http::h1::response::ResponseHead;
 use crate::http::media;
+use crate::route::filter;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -71,7 +70,8 @@ impl Relay {
         if let Some(opening) = self.opening.take() {
             let plan = opening.plan();
             for change in &plan.changes {
-                edit(change, &mut fields);
+                // The route has no say in what belongs to the connection.
+                filter::apply_where(change, &mut fields, |name| !forward::is_hop_by_hop(name));
             }
             if let Some(cookie) = &plan.cookie {
                 fields.push("Set-Cookie", cookie.as_bytes());
@@ -88,24 +88,6 @@ impl Relay {
     fn back<'b>(&self, framing: ResponseFraming, date: &'b str) -> Back<'b> {
         let trailers = self.takes_trailers && framing == ResponseFraming::Chunked;
         Back { to: self.to, framing, date, upgrade: true, trailers }
-    }
-}
-
-/// One change of the route's, which has no say in what belongs to the connection. `Set-Cookie`
-/// alone cannot be joined with commas (RFC 9110 section 5.3).
-fn edit(change: &HeaderChange, fields: &mut Fields) {
-    for (name, value) in change.set.iter().filter(|(n, _)| !forward::is_hop_by_hop(n)) {
-        fields.set(name, value);
-    }
-    for (name, value) in change.add.iter().filter(|(n, _)| !forward::is_hop_by_hop(n)) {
-        if name.eq_ignore_ascii_case("set-cookie") {
-            fields.push(name, value);
-        } else {
-            fields.append(name, value, ",");
-        }
-    }
-    for name in change.remove.iter().filter(|n| !forward::is_hop_by_hop(n)) {
-        fields.remove(name);
     }
 }
 

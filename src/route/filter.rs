@@ -89,13 +89,23 @@ pub fn change_response<'f>(filters: impl Iterator<Item = &'f Filter>, fields: &m
 
 /// Applies one change.
 pub fn apply(change: &HeaderChange, fields: &mut Fields) {
-    for (name, value) in &change.set {
+    apply_where(change, fields, |_| true);
+}
+
+/// Applies one change as far as it concerns fields that may be changed. `Set-Cookie` alone cannot
+/// be joined with commas (RFC 9110 section 5.3).
+pub fn apply_where(change: &HeaderChange, fields: &mut Fields, may: impl Fn(&str) -> bool) {
+    for (name, value) in change.set.iter().filter(|(name, _)| may(name)) {
         fields.set(name, value);
     }
-    for (name, value) in &change.add {
-        fields.append(name, value, ",");
+    for (name, value) in change.add.iter().filter(|(name, _)| may(name)) {
+        if name.eq_ignore_ascii_case("set-cookie") {
+            fields.push(name, value);
+        } else {
+            fields.append(name, value, ",");
+        }
     }
-    for name in &change.remove {
+    for name in change.remove.iter().filter(|name| may(name)) {
         fields.remove(name);
     }
 }

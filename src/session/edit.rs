@@ -20,15 +20,15 @@ pub(super) fn head(out: &mut Vec<u8>, from: usize, changes: &[HeaderChange]) {
     let mut lines = lines.split("\r\n");
     let status_line = lines.next().unwrap_or_default().to_owned();
     let pairs = lines.filter_map(|line| line.split_once(": "));
-    let (framing, mut fields): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_fixed(name));
+    let (framing, mut fields): (Vec<_>, Vec<_>) =
+        pairs.partition(|(name, _)| forward::is_hop_by_hop(name));
     let mut edited = Fields::new();
     for (name, value) in fields.drain(..) {
         edited.push(name, value);
     }
     for change in changes {
-        filter::apply(change, &mut edited);
+        filter::apply_where(change, &mut edited, |name| !forward::is_hop_by_hop(name));
     }
-    edited.retain(|name, _| !is_fixed(name));
     for (name, value) in framing {
         edited.push(name, value);
     }
@@ -40,28 +40,25 @@ pub(super) fn head(out: &mut Vec<u8>, from: usize, changes: &[HeaderChange]) {
     out.extend_from_slice(&body);
 }
 
-fn is_fixed(name: &str) -> bool {
-    name.eq_ignore_ascii_case("content-length") || forward::is_hop_by_hop(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn fields_change_and_framing_does_not() {
-        let mut out =
-            b"before|HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nContent-Length: 3\r\n\r\na\r\n".to_vec();
+        let mut out = b"before|HTTP/1.1 200 OK\r\nA: 1\r\nSet-Cookie: one\r\nB: 2\r\n\
+              Content-Length: 3\r\n\r\na\r\n"
+            .to_vec();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let change = HeaderChange {
             set: vec![pair("a", "9"), pair("Content-Length", "0")],
-            add: vec![pair("B", "x"), pair("C", "y")],
+            add: vec![pair("B", "x"), pair("C", "y"), pair("Set-Cookie", "two")],
             remove: vec!["Connection".to_owned()],
         };
         head(&mut out, 7, &[change]);
         let text = String::from_utf8(out).unwrap();
-        let want =
-            "before|HTTP/1.1 200 OK\r\na: 9\r\nB: 2,x\r\nC: y\r\nContent-Length: 3\r\n\r\na\r\n";
+        let want = "before|HTTP/1.1 200 OK\r\nSet-Cookie: one\r\na: 9\r\nB: 2,x\r\nC: y\r\n\
+                    Set-Cookie: two\r\nContent-Length: 3\r\n\r\na\r\n";
         assert_eq!(text, want);
     }
 

@@ -142,13 +142,11 @@ fn take(channels: &Channels, group: &Group, site: &Site, at: &At<'_>) -> Result<
     let mut taken = Taken { leases: Vec::new(), topics: Vec::new(), seeded: true };
     let mut refused = None;
     for wanted in &channels.wanted {
-        let opening =
-            Opening { worker: at.arrival.worker, now: at.now, tail: group.channel.tail() };
+        let opening = Opening { worker: at.arrival.worker, now: at.now, log: &group.channel };
         match site.registry().lease(channels.upstream, wanted.clone(), opening) {
             Ok(leased) => {
                 let tap = leased.lease.tap();
                 if leased.opened {
-                    group.channel.open(tap.topic());
                     at.opened.borrow_mut().push(Arc::clone(tap));
                 }
                 taken.seeded &= leased.seeded;

@@ -32,9 +32,9 @@ use crate::route::filter;
 use crate::route::filter::Arrival;
 use crate::route::filter::Redirection;
 use crate::upstream::Wanted;
+use std::fmt;
 
 /// A request that is passed on to a backend.
-#[derive(Debug)]
 pub struct Passage {
     /// Which backend of the configuration.
     pub backend: usize,
@@ -46,6 +46,17 @@ pub struct Passage {
     pub mirrors: Vec<(usize, Plan)>,
     /// Input behind the head.
     pub input: Vec<u8>,
+}
+
+/// Without cookies and input: credentials are among their bytes.
+impl fmt::Debug for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passage")
+            .field("backend", &self.backend)
+            .field("plan", &self.plan)
+            .field("mirrors", &self.mirrors.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Channels that a request wants to read, merged if there are several.

@@ -10,7 +10,8 @@
 //!
 //! Invariants:
 //! 1. At most one live tap for one key; comparison is on full values.
-//! 2. A lease and a close of one tap exclude each other: both decide under the family's lock.
+//! 2. A lease and a close of one tap exclude each other: both decide under the family's lock. The
+//!    topic of a new tap is opened under it, too; so the log's lock is taken inside, never around.
 //! 3. Live taps of a family are at most `channels_max`, and so are remembered refusals: past that
 //!    the oldest is forgotten. Refused requests cannot take the place of others.
 
@@ -31,6 +32,7 @@ use crate::base::sync::Arc;
 use crate::base::sync::atomic::AtomicU64;
 use crate::base::sync::atomic::Ordering;
 use crate::base::time::Moment;
+use crate::log::Channel;
 use crate::log::Topic;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -57,13 +59,13 @@ pub enum LeaseError {
 
 /// Who asks for a lease, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
+pub struct Opening<'a> {
     /// The worker that asks: it owns the connection if the tap is opened by this.
     pub worker: usize,
     /// Now.
     pub now: Moment,
-    /// The tail of the family's log, read before.
-    pub tail: u64,
+    /// The family's log, in which the tap's topic is opened with it.
+    pub log: &'a Channel,
 }
 
 /// A lease, and whether it opened the tap.
@@ -161,7 +163,12 @@ impl Registry {
     ///
     /// # Errors
     /// No room, or the upstream refused the same a moment ago.
-    pub fn lease(&self, group: usize, wanted: Wanted, at: Opening) -> Result<Leased, LeaseError> {
+    pub fn lease(
+        &self,
+        group: usize,
+        wanted: Wanted,
+        at: Opening<'_>,
+    ) -> Result<Leased, LeaseError> {
         let Some(home) = self.groups.get(group) else {
             debug_assert!(false, "checked by the configuration");
             return Err(LeaseError::TooMany);
@@ -187,9 +194,10 @@ impl Registry {
             family: Arc::clone(&home.family),
             topic: Topic::new(&format!("#{number}"), &self.hasher),
             owner: at.worker,
-            tail: at.tail,
             now: at.now,
         };
+        // Before anybody can find the tap: who resumes on it must hear what it may have missed.
+        at.log.open(&birth.topic);
         let seeded = wanted.is_surely_theirs();
         let tap = Arc::new(Tap::new(birth, wanted.key, wanted.seed));
         let lease = tap.lease();

@@ -33,8 +33,6 @@ pub struct Tap {
     /// The upstream's id to begin after.
     pub(super) seed: Option<Box<str>>,
     owner: usize,
-    /// The log's tail when the tap was opened.
-    born: u64,
     leases: AtomicUsize,
     /// Clients that read it: many may share one lease.
     readers: AtomicUsize,
@@ -52,7 +50,6 @@ pub(super) struct Birth {
     pub(super) family: Arc<Family>,
     pub(super) topic: Topic,
     pub(super) owner: usize,
-    pub(super) tail: u64,
     pub(super) now: Moment,
 }
 
@@ -66,7 +63,6 @@ impl Tap {
             topic: birth.topic,
             seed,
             owner: birth.owner,
-            born: birth.tail,
             leases: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
             idle_since: AtomicU64::new(IN_USE),
@@ -103,13 +99,6 @@ impl Tap {
     #[must_use]
     pub fn owner(&self) -> usize {
         self.owner
-    }
-
-    /// The log's tail when it was opened: a client that resumes from a position before it may have
-    /// missed events, because nobody listened.
-    #[must_use]
-    pub fn born(&self) -> u64 {
-        self.born
     }
 
     /// The status that the upstream refused it with for good: its clients' streams end.

@@ -63,6 +63,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let more = count == input.len();
                 self.arrive(handle, bytes, more, passed, now)
             }
+            // Nothing can be sent any more, so no answer is to be expected.
+            Recv::Empty if self.is_broken(handle) => self.end_of_input(handle, false, now),
             Recv::Empty => {
                 self.await_outbound(handle);
                 Ok(())
@@ -188,6 +190,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             User::Source(source) => self.source_ended(source, ended, now),
             User::Pool => Ok(()),
         }
+    }
+
+    /// Whether TLS on an open connection can seal nothing: its keys are used up.
+    fn is_broken(&self, handle: Handle) -> bool {
+        let Some(outbound) = self.outbounds.find(handle) else { return false };
+        let open = outbound.stage == Stage::Open;
+        open && outbound.tls.as_ref().is_some_and(|tls| !tls.is_established())
     }
 
     fn takes_input(&self, user: User) -> bool {

@@ -118,6 +118,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// The client has gone: so does its request (X4).
     pub(super) fn client_gone(&mut self, client: Handle, reason: CloseReason, _now: Moment) {
         if let Some(passing) = self.passing(client) {
+            // Who leaves a stream has been answered: streams hardly end in another way.
+            if let Some(flight) = passing.in_flight.as_ref().filter(|_| passing.relay.has_begun()) {
+                flight.endpoint().succeeded();
+            }
             if let Step::Over(end) = passing.relay.client_gone() {
                 self.count_end(end);
             }

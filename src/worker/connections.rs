@@ -16,6 +16,7 @@ use crate::io::{Driver, Interest, Recv, Socket};
 use crate::metrics::{CloseReason, Counter, Gauge, RefuseReason};
 use crate::session::{Arrival, Next, Session};
 use arrayvec::ArrayVec;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,7 +31,6 @@ const FRESH: Duration = Duration::from_millis(250);
 const SHED: usize = 16;
 
 /// One connection that is not a client.
-#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: Socket,
     key: AddressKey,
@@ -51,6 +51,18 @@ pub(super) struct Connection {
     pub(super) rest: Vec<u8>,
     /// Input of the next request, which came with one that was passed on.
     pub(super) backlog: Vec<u8>,
+}
+
+/// Without what it holds: credentials may be among its bytes.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("socket", &self.socket)
+            .field("state", &self.state)
+            .field("rest", &self.rest.len())
+            .field("backlog", &self.backlog.len())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]

@@ -8,7 +8,6 @@ use super::outbound::User;
 use super::{Timer, Worker};
 use crate::backend::InFlight;
 use crate::base::slots::Handle;
-use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
 use crate::http::h1::Decoder;
 use crate::io::Driver;
@@ -71,8 +70,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         now: Moment,
     ) -> io::Result<()> {
         let (mut to_client, mut to_backend) = (Vec::new(), Vec::new());
-        let site = Arc::clone(&self.site);
-        let at = At { now, unix_millis: self.clock.unix_millis(), limits: site.limits() };
+        let limits = *self.site.limits();
+        let at = At { now, unix_millis: self.clock.unix_millis(), limits: &limits };
         let Some(mirror) = self.mirrors.find_mut(handle) else { return Ok(()) };
         mirror.outbound = Some(outbound);
         let mut out = Out { client: &mut to_client, backend: &mut to_backend };
@@ -92,8 +91,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         now: Moment,
     ) -> io::Result<()> {
         let (mut to_client, mut to_backend) = (Vec::new(), Vec::new());
-        let site = Arc::clone(&self.site);
-        let at = At { now, unix_millis: self.clock.unix_millis(), limits: site.limits() };
+        let limits = *self.site.limits();
+        let at = At { now, unix_millis: self.clock.unix_millis(), limits: &limits };
         let Some(mirror) = self.mirrors.find_mut(handle) else { return Ok(()) };
         let mut out = Out { client: &mut to_client, backend: &mut to_backend };
         let step = mirror.relay.backend_input(bytes, &at, &mut out);

@@ -171,7 +171,7 @@ pub struct Worker<D, C> {
 }
 
 /// Memory that is used again every turn.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Scratch {
     ready: Vec<Ready>,
     input: Box<[u8]>,
@@ -186,6 +186,13 @@ struct Scratch {
     sealed: Vec<u8>,
     plain: Vec<u8>,
     notices: Vec<Notice>,
+}
+
+/// Without what is in it: credentials may be among its bytes.
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
 }
 
 /// Whose deadline the wheel reports.

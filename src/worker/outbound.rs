@@ -20,6 +20,7 @@ use crate::base::time::{Clock, Moment};
 use crate::io::{Driver, Interest, Outgoing, Recv, Remote, Socket};
 use crate::metrics::{ConnectResult, Counter};
 use crate::tls;
+use std::fmt;
 use std::fmt::Display;
 use std::io;
 
@@ -27,7 +28,6 @@ use std::io;
 const EINPROGRESS: i32 = 115;
 
 /// One connection to a server.
-#[derive(Debug)]
 pub(super) struct Outbound {
     pub(super) socket: Socket,
     pub(super) user: User,
@@ -39,8 +39,25 @@ pub(super) struct Outbound {
     pub(super) queued: bool,
     /// It has carried an exchange before.
     pub(super) pooled: bool,
+    /// When its time in the pool is over.
+    idle_until: Moment,
+    /// The wheel holds an entry for that, or for an earlier time.
+    timed: bool,
     pub(super) backend: usize,
     pub(super) endpoint: Arc<Endpoint>,
+}
+
+/// Without what is unsent: credentials are among its bytes.
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("socket", &self.socket)
+            .field("user", &self.user)
+            .field("stage", &self.stage)
+            .field("unsent", &self.unsent.len())
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whose connection it is.
@@ -112,6 +129,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             unsent: Vec::new(),
             queued: false,
             pooled: false,
+            idle_until: Moment::START,
+            timed: false,
             backend,
             endpoint: Arc::clone(endpoint),
         };
@@ -381,8 +400,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         outbound.user = User::Pool;
         outbound.pooled = true;
+        outbound.idle_until = now.after(time);
         self.pool.put(handle, &outbound.endpoint);
-        self.wheel.set(now.after(time), super::Timer::Idle(handle));
+        // A busy connection comes back very often: one entry serves all its stays.
+        if !std::mem::replace(&mut outbound.timed, true) {
+            self.wheel.set(outbound.idle_until, super::Timer::Idle(handle));
+        }
         self.await_outbound(handle);
     }
 
@@ -412,10 +435,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         left.into_iter().for_each(|outbound| self.drop_outbound(outbound));
     }
 
-    /// A connection of the pool has been idle for its time.
-    pub(super) fn expire_idle(&mut self, handle: Handle) {
-        // One that was used again meanwhile gets another entry when it comes back.
-        if self.outbounds.find(handle).is_some_and(|o| o.user == User::Pool) {
+    /// A connection of the pool may have been idle for its time.
+    pub(super) fn expire_idle(&mut self, handle: Handle, now: Moment) {
+        let Some(outbound) = self.outbounds.find_mut(handle) else { return };
+        let (idles, until) = (outbound.user == User::Pool, outbound.idle_until);
+        // One that is in use gets another entry when it comes back.
+        outbound.timed = idles && until > now;
+        if outbound.timed {
+            self.wheel.set(until, super::Timer::Idle(handle));
+        } else if idles {
             self.drop_outbound(handle);
         }
     }

@@ -1,9 +1,8 @@
 //! Idle connections to backends, by endpoint: the one that was used last is used first, so that a
 //! pool that is too large shrinks by itself.
 //!
-//! Invariants: every handle here is a connection without a user. A connection is closed at its time
-//! even if the pool was quiet for a while and busy again: a timer of an earlier stay may close it
-//! early, which costs a connect and no request.
+//! Invariants: every handle here is a connection without a user. A connection is closed when it has
+//! been here for its time without a break; however often it comes and goes, it has one timer.
 
 use crate::backend::Endpoint;
 use crate::base::map::{Hasher, Map};

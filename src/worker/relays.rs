@@ -24,10 +24,10 @@ use crate::metrics::{CloseReason, Counter, Direction, Gauge};
 use crate::relay::{At, Out, Relay, Step};
 use crate::session::Passage;
 use arrayvec::ArrayVec;
+use std::fmt;
 use std::io;
 
 /// An exchange under way.
-#[derive(Debug)]
 pub(super) struct Passing {
     pub(super) relay: Relay,
     pub(super) backend: usize,
@@ -49,6 +49,17 @@ pub(super) struct Passing {
     pub(super) stuck_until: Option<Moment>,
     /// The process drains: when the exchange is to end if it is an event stream.
     pub(super) drain_at: Option<Moment>,
+}
+
+/// Without cookies and input: credentials are among their bytes.
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passing")
+            .field("relay", &self.relay)
+            .field("backend", &self.backend)
+            .field("outbound", &self.outbound)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a turn passes on to clients.
@@ -130,8 +141,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         now: Moment,
         call: impl FnOnce(&mut Passing, &At<'_>, &mut Out<'_>) -> Step,
     ) -> io::Result<()> {
-        let site = Arc::clone(&self.site);
-        let at = At { now, unix_millis: self.clock.unix_millis(), limits: site.limits() };
+        let limits = *self.site.limits();
+        let at = At { now, unix_millis: self.clock.unix_millis(), limits: &limits };
         let Some(passing) = self.passing(client) else { return Ok(()) };
         let (mut to_client, mut to_backend) = (Vec::new(), Vec::new());
         let mut out = Out { client: &mut to_client, backend: &mut to_backend };

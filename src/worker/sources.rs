@@ -18,7 +18,6 @@ use crate::base::time::{Clock, Moment};
 use crate::config::gateway::Part;
 use crate::feed::Until;
 use crate::io::Driver;
-use crate::log::Topic;
 use crate::metrics::{ConnectResult, Counter, Gauge, UpstreamFailure};
 use crate::upstream::{
     Cause, IDLE_CHECK, Inlet, Notice, Opening, Outside, Source, Step, Tap, Wanted,
@@ -57,6 +56,22 @@ impl Feeding {
         endpoint.failed(now);
         self.tried.push(Arc::clone(endpoint));
         self.vain = if ended == Ended::Tls { Cause::Tls } else { Cause::Connect };
+    }
+}
+
+/// Tells an endpoint what its connection led to: a stream, or not even the head of a response.
+fn judge(endpoint: &Endpoint, notices: &[Notice], now: Moment) {
+    for notice in notices {
+        match notice {
+            Notice::Opened | Notice::Recovered { .. } => endpoint.succeeded(),
+            Notice::Lost {
+                cause: Cause::ConnectTimeout | Cause::HeadTimeout | Cause::Early,
+                ..
+            } => {
+                endpoint.failed(now);
+            }
+            Notice::Lost { .. } | Notice::Ended { .. } | Notice::Refused { .. } => {}
+        }
     }
 }
 
@@ -112,9 +127,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let channel = site.groups().get(upstream + 1).map(|group| &group.channel);
             let wanted = Wanted::new(definition, &target, "", None);
             let (Some(channel), Ok(wanted)) = (channel, wanted) else { continue };
-            let opening = Opening { worker: self.index, now, tail: channel.tail() };
+            let opening = Opening { worker: self.index, now, log: channel };
             if let Ok(leased) = site.registry().lease(upstream, wanted, opening) {
-                channel.open(leased.lease.tap().topic());
                 if leased.opened {
                     self.start_source(Arc::clone(leased.lease.tap()), now)?;
                 }
@@ -148,10 +162,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         now: Moment,
         call: impl FnOnce(&mut Source, &mut Outside<'_>, &mut Inlet<'_>) -> Step,
     ) -> io::Result<()> {
-        let site = Arc::clone(&self.site);
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
         let tap = Arc::clone(feeding.source.tap());
-        let Some(group) = site.groups().get(tap.group() + 1) else { return Ok(()) };
+        let Some(group) = self.site.groups().get(tap.group() + 1) else { return Ok(()) };
         let unix_millis = self.clock.unix_millis();
         let mut notices = std::mem::take(&mut self.scratch.notices);
         let mut outside =
@@ -160,9 +173,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let before = tap.events();
         let step = call(&mut feeding.source, &mut outside, &mut inlet);
         self.recorder.add(Counter::UpstreamEvents, tap.events() - before);
-        let opens = |n: &Notice| matches!(n, Notice::Opened | Notice::Recovered { .. });
-        if let Some(flight) = feeding.in_flight.as_ref().filter(|_| notices.iter().any(opens)) {
-            flight.endpoint().succeeded();
+        if let Some(flight) = &feeding.in_flight {
+            judge(flight.endpoint(), &notices, now);
         }
         for notice in notices.drain(..) {
             self.tell(&tap, notice, now);
@@ -174,7 +186,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     fn follow_source(&mut self, handle: Handle, step: Step, now: Moment) -> io::Result<()> {
         match step {
             Step::Wait => {}
-            Step::Connect => self.connect_source(handle, now)?,
+            Step::Connect => {
+                // Each attempt may go to any endpoint, also to one that was in vain for the last.
+                if let Some(feeding) = self.sources.find_mut(handle) {
+                    feeding.tried.clear();
+                }
+                self.connect_source(handle, now)?;
+            }
             Step::Close => self.leave_upstream(handle),
             Step::Paused => {
                 self.arm_source(handle, now.after(PAUSE));
@@ -224,9 +242,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 Err(ended) => feeding.in_vain(&pick.endpoint, ended, now),
             }
         };
-        if let Some(feeding) = self.sources.find_mut(handle) {
-            feeding.tried.clear();
-        }
         self.call_source(handle, now, |source, outside, _| source.failed(cause, outside))
     }
 
@@ -289,15 +304,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     ) -> io::Result<()> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
         feeding.outbound = None;
-        let flight = feeding.in_flight.take();
-        let orderly = match (ended, flight) {
-            (Ended::Connect(_) | Ended::Full | Ended::Tls, Some(flight)) => {
-                feeding.in_vain(flight.endpoint(), ended, now);
-                return self.connect_source(handle, now);
-            }
-            (ended, _) => ended == Ended::Orderly,
-        };
-        self.call_source(handle, now, |source, outside, _| source.ended(orderly, outside))
+        if matches!(ended, Ended::Connect(_) | Ended::Full | Ended::Tls)
+            && let Some(flight) = feeding.in_flight.take()
+        {
+            feeding.in_vain(flight.endpoint(), ended, now);
+            return self.connect_source(handle, now);
+        }
+        let orderly = ended == Ended::Orderly;
+        self.call_source(handle, now, |source, outside, _| source.ended(orderly, outside))?;
+        // One that is paused keeps what it holds, but no connection.
+        if let Some(feeding) = self.sources.find_mut(handle) {
+            feeding.in_flight = None;
+        }
+        Ok(())
     }
 
     /// Closes the connection of a source.
@@ -428,8 +447,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let (count, taps) = site.registry().refusals(upstream, 0);
             *seen = count;
             let Some(group) = self.groups.find_mut(upstream + 1) else { continue };
-            let is_over = |topic: &Topic| taps.iter().any(|tap| tap.topic() == topic);
-            for id in group.fanout.readers_of(is_over) {
+            // There may be as many as channels, and each feed asks for each of its topics.
+            let mut over = site.channel().hasher().set();
+            over.extend(taps.iter().map(|tap| tap.topic().clone()));
+            for id in group.fanout.readers_of(|topic| over.contains(topic)) {
                 let last = self.last_words(upstream + 1, Until::Source);
                 if let Some(group) = self.groups.find_mut(upstream + 1) {
                     group.fanout.end(id, last, Until::Source);

@@ -66,7 +66,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 Some(Timer::Connection(handle)) => self.expire(handle, now)?,
                 Some(Timer::Source(handle)) => self.expire_source(handle, now)?,
                 Some(Timer::Mirror(handle)) => self.end_mirror(handle),
-                Some(Timer::Idle(handle)) => self.expire_idle(handle),
+                Some(Timer::Idle(handle)) => self.expire_idle(handle, now),
                 None => break,
             }
         }

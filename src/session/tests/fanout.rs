@@ -146,7 +146,8 @@ fn of_several_channels_a_refused_one_is_left_out() {
     assert_eq!(one.subscription.selectors().len(), 1);
     world.site.registry().refuse(&opened[1], 403, world.now);
     assert_eq!(world.path("/both", &[]).status, 403);
-    let opening = Opening { worker: 0, now: world.now, tail: 0 };
+    let log = &world.site.groups()[2].channel;
+    let opening = Opening { worker: 0, now: world.now, log };
     drop((both, one));
     let wanted = crate::upstream::Wanted::new(
         &world.site.config().gateway.upstreams[1],

@@ -3,13 +3,17 @@
 use super::*;
 use crate::base::sync::atomic::AtomicUsize;
 use crate::base::sync::atomic::Ordering;
+use crate::log::Draft;
+use crate::log::Loss;
+use crate::log::Resumption;
+use crate::log::Topic;
 
 fn wanted(target: &str) -> Wanted {
     Wanted::new(&definition(), target, "", None).unwrap()
 }
 
 fn lease(registry: &Registry, target: &str, millis: u64) -> Result<Leased, LeaseError> {
-    registry.lease(0, wanted(target), opening(millis))
+    registry.lease(0, wanted(target), opening(millis, &log()))
 }
 
 fn at(millis: u64) -> Moment {
@@ -25,10 +29,22 @@ fn the_same_is_shared_and_the_first_one_opens_it() {
     assert_eq!((first.opened, second.opened, other.opened), (true, false, true));
     let (tap, same, another) = (first.lease.tap(), second.lease.tap(), other.lease.tap());
     assert!(Arc::ptr_eq(tap, same) && !Arc::ptr_eq(tap, another));
-    assert_eq!((tap.owner(), tap.born(), tap.group(), tap.leases()), (2, 40, 0, 2));
+    assert_eq!((tap.owner(), tap.group(), tap.leases()), (2, 0, 2));
     assert_eq!((tap.topic().name(), another.topic().name()), ("#1", "#2"));
     drop(second);
     assert_eq!(tap.leases(), 1);
+}
+
+#[test]
+fn who_finds_a_tap_finds_its_topic_open() {
+    let (registry, log) = (registry(&definition()), log());
+    let draft = Draft { topics: [Topic::new("#0", log.hasher())].into(), private: false, id: None };
+    log.append(draft, 0, |_, out| out.extend(b"data: x\n\n")).unwrap();
+    let first = registry.lease(0, wanted("/a"), opening(0, &log)).unwrap();
+    let topics = [first.lease.tap().topic().clone()];
+    let resumed = |seq| log.resolve_in(&topics, &log.id(seq)).0;
+    assert_eq!(resumed(0), Resumption::Lost(Loss::Expired), "nobody listened before");
+    assert_eq!(resumed(1), Resumption::After(1));
 }
 
 #[test]
@@ -36,7 +52,7 @@ fn credentials_tell_taps_apart_and_no_state_shows_them() {
     let registry = registry(&definition());
     let with = |fields: &str| {
         let wanted = Wanted::new(&definition(), "/a", "", Some(&head(fields))).unwrap();
-        registry.lease(0, wanted, opening(0)).unwrap()
+        registry.lease(0, wanted, opening(0, &log())).unwrap()
     };
     let taps = [with(""), with("Cookie: s3cret\r\n"), with("Authorization: hunter2\r\n")];
     [Lease::join, Lease::join, Lease::leave].iter().for_each(|call| call(&taps[0].lease));
@@ -140,7 +156,7 @@ fn a_seed_counts_for_the_one_that_opens() {
     let registry = registry(&definition());
     let with = |id: &str| {
         let wanted = wanted("/a").resuming(&definition(), &log(), id);
-        registry.lease(0, wanted, opening(0)).unwrap()
+        registry.lease(0, wanted, opening(0, &log())).unwrap()
     };
     let first = with("41");
     assert!(first.opened && first.seeded);

@@ -85,8 +85,8 @@ pub(super) fn registry(definition: &Upstream) -> Registry {
     Registry::new(vec![family_of(definition)], Hasher::new(3))
 }
 
-pub(super) fn opening(millis: u64) -> Opening {
-    Opening { worker: 2, now: Moment::from_millis(millis), tail: 40 }
+pub(super) fn opening(millis: u64, log: &Channel) -> Opening<'_> {
+    Opening { worker: 2, now: Moment::from_millis(millis), log }
 }
 
 /// A tap of a registry of its own, for the target `/s/a`, with the name `news`.
@@ -95,7 +95,7 @@ pub(super) fn tap_of(definition: &Upstream, head: Option<&Head>, seed: Option<&s
     if let Some(id) = seed {
         wanted = wanted.resuming(definition, &log(), id);
     }
-    let leased = registry(definition).lease(0, wanted, opening(0)).unwrap();
+    let leased = registry(definition).lease(0, wanted, opening(0, &log())).unwrap();
     Arc::clone(leased.lease.tap())
 }
 

@@ -59,6 +59,38 @@ fn a_connection_is_kept_for_its_time_and_no_longer() {
 }
 
 #[test]
+fn a_busy_connection_stays_and_has_one_timer() {
+    let mut world = World::toml(ONE);
+    let (client, backend) = world.passing(&ask("/"));
+    for _ in 0..100 {
+        world.say(backend, &answer("x"));
+        world.pass(500);
+        assert!(world.heard(client).ends_with("x"));
+        world.say(client, ask("/").as_bytes());
+        world.settle();
+    }
+    assert_eq!((world.dialled().len(), world.reused()), (1, 100));
+    let timers = world.worker.wheel.len();
+    assert!(timers < 10, "{timers} timers for two connections");
+}
+
+#[test]
+fn a_stream_that_its_client_leaves_is_no_failure_and_clears_those_before() {
+    let mut world = World::toml(ONE);
+    let (_client, backend) = world.passing(&ask("/"));
+    world.ground.with(backend, |peer| peer.ended = true);
+    world.settle();
+    for (said, failures) in [("", 1), ("HTTP/1.1 200 OK\r\n\r\ndata: x\n\n", 0)] {
+        let (client, backend) = world.passing(&ask("/"));
+        world.say(backend, said.as_bytes());
+        world.settle();
+        world.ground.with(client, |peer| peer.ended = true);
+        world.settle();
+        assert_eq!(world.failures(), [failures]);
+    }
+}
+
+#[test]
 fn a_kept_connection_that_speaks_or_ends_is_closed() {
     for speaks in [false, true] {
         let mut world = World::toml(ONE);

@@ -93,3 +93,18 @@ fn a_server_of_another_name_gets_no_request() {
     let refused = world.counters.counter(Counter::BackendConnects(ConnectResult::Tls));
     assert_eq!(refused, 1);
 }
+
+#[test]
+fn a_connection_that_can_seal_nothing_ends_its_exchange() {
+    let request = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\n";
+    let (mut world, _, client, backend) = passing(request);
+    let (handle, _) = world.worker.outbounds.iter().next().expect("a connection");
+    let outbound = world.worker.outbounds.find_mut(handle).expect("a connection");
+    // As if its keys were used up.
+    outbound.tls.as_mut().expect("TLS").close(&mut Vec::new());
+    world.say(client, b"some");
+    world.settle();
+    assert!(world.heard(client).starts_with("HTTP/1.1 502 "));
+    assert!(world.is_closed(backend));
+    assert_eq!(world.ends(RelayEnd::BackendGone), 1);
+}

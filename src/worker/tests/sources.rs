@@ -241,11 +241,56 @@ fn a_connect_that_takes_too_long_is_given_up() {
     let first = world.backend();
     world.pass(5500);
     assert!(world.is_closed(first));
+    assert_eq!(world.failures(), [1]);
     let late = Counter::UpstreamConnects(ConnectResult::Timeout);
     assert_eq!(world.counters.counter(late), 1);
     world.pass(5000);
     assert!(world.dialled().len() > 1);
     assert!(!world.is_closed(client), "its stream goes on");
+}
+
+#[test]
+fn a_server_that_takes_the_request_and_says_nothing_is_to_blame() {
+    let mut world = World::toml(FEED);
+    let _client = world.reader("/up/a");
+    for n in 1..=3 {
+        let upstream = world.backend();
+        world.ground.with(upstream, |peer| peer.ended = true);
+        world.settle();
+        assert_eq!(world.failures(), [n]);
+        while world.backend() == upstream {
+            world.pass(500);
+        }
+    }
+    world.stream();
+    assert_eq!(world.failures(), [0]);
+}
+
+#[test]
+fn each_attempt_may_go_to_any_server() {
+    let mut world = World::toml(&FEED.replace("10.9.0.1", "feed.test"));
+    let found = ["10.9.0.1", "10.9.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    assert!(world.backends.looked_up("feed.test", Ok(&found)));
+    world.door("10.9.0.1:80", Door::Shut);
+    world.door("10.9.0.2:80", Door::Silent);
+    let client = world.reader("/up/a");
+    world.pass(15_000);
+    for place in ["10.9.0.1", "10.9.0.2"] {
+        assert!(world.places().iter().any(|tried| tried == place), "{:?}", world.places());
+    }
+    // The one that was refused is there again; the other one stays silent.
+    world.door("10.9.0.1:80", Door::Open);
+    let before = world.dialled().len();
+    let mut seconds = 0;
+    while world.dialled().len() == before || world.places().last().unwrap() != "10.9.0.1" {
+        world.pass(1000);
+        seconds += 1;
+        assert!(seconds < 120, "{:?}", world.places());
+    }
+    let upstream = world.stream();
+    world.say(upstream, b"id: 1\ndata: one\n\n");
+    world.settle();
+    assert_eq!(data(&world.heard(client)), ["one"]);
 }
 
 #[test]
