@@ -117,13 +117,28 @@ impl Log {
         event: &str,
         fields: &[Field<'_>],
     ) {
-        match throttle.pass(now) {
+        self.write_rarely(Level::Warn, throttle.pass(now), event, fields);
+    }
+
+    /// The same with a line of level `info`.
+    pub fn info_rarely(
+        &self,
+        throttle: &mut Throttle,
+        now: Moment,
+        event: &str,
+        fields: &[Field<'_>],
+    ) {
+        self.write_rarely(Level::Info, throttle.pass(now), event, fields);
+    }
+
+    fn write_rarely(&self, level: Level, held: Option<u64>, event: &str, fields: &[Field<'_>]) {
+        match held {
             None => {}
-            Some(0) => self.warn(event, fields),
+            Some(0) => self.write(level, event, fields),
             Some(held) => {
                 let mut fields = fields.to_vec();
                 fields.push(("suppressed", &held));
-                self.warn(event, &fields);
+                self.write(level, event, &fields);
             }
         }
     }
@@ -274,9 +289,16 @@ mod tests {
             let now = Moment::from_millis(millis);
             log.warn_rarely(&mut throttle, now, "accept_failed", &[("errno", &24)]);
         }
-        let lines: Vec<_> = lines.try_iter().collect();
-        assert_eq!(lines.len(), 2);
-        assert!(lines[0].ends_with("warn accept_failed errno=24\n"));
-        assert!(lines[1].ends_with("errno=24 suppressed=2\n"));
+        let warnings: Vec<_> = lines.try_iter().collect();
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].ends_with("warn accept_failed errno=24\n"));
+        assert!(warnings[1].ends_with("errno=24 suppressed=2\n"));
+        let mut throttle = Throttle::new(Duration::from_secs(1));
+        for millis in [0, 1, 1000] {
+            log.info_rarely(&mut throttle, Moment::from_millis(millis), "up", &[]);
+        }
+        let told: Vec<_> = lines.try_iter().collect();
+        assert_eq!(told.len(), 2);
+        assert!(told[0].ends_with("info up\n") && told[1].ends_with("info up suppressed=1\n"));
     }
 }

@@ -105,6 +105,13 @@ impl End {
                 | Self::TimedOut(Timer::BackendRequest | Timer::ResponseHead)
         )
     }
+
+    /// Whether the end shows that the endpoint is well: it brought its answer to an end. A silence,
+    /// a drain or a client's fault shows nothing, and must not end an ejection.
+    #[must_use]
+    pub const fn credits_backend(self) -> bool {
+        matches!(self, Self::Completed | Self::Early | Self::Upgraded)
+    }
 }
 
 /// Why an attempt came to nothing before the backend had a byte of the request.

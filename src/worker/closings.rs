@@ -50,7 +50,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let endpoint = flight.endpoint();
             if end.blames_backend() {
                 endpoint.failed(now);
-            } else if relay.has_begun() {
+            } else if end.credits_backend() {
                 endpoint.succeeded();
             }
         }

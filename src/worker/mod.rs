@@ -146,6 +146,8 @@ pub struct Worker<D, C> {
     nameless_sources: Vec<Handle>,
     /// Warnings about upstreams: a flapping one must not fill the log.
     throttle: Throttle,
+    /// The same, about upstreams that answer again.
+    recovered: Throttle,
     /// The same, about endpoints.
     unreachable: Throttle,
     wheel: Wheel<Timer>,
@@ -230,6 +232,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             nameless: Vec::new(),
             nameless_sources: Vec::new(),
             throttle: Throttle::new(WARN_INTERVAL),
+            recovered: Throttle::new(WARN_INTERVAL),
             unreachable: Throttle::new(WARN_INTERVAL),
             arrived: VecDeque::new(),
             driver,

@@ -12,6 +12,7 @@
 //! 2. Bytes that the kernel did not take wait here, in order. The user stops what feeds them.
 //! 3. Behind TLS nothing is sent before the handshake is done, and nothing is passed on in clear.
 
+use super::turn::is_shortage;
 use super::{Owner, Worker};
 use crate::backend::{Address, Endpoint};
 use crate::base::slots::Handle;
@@ -83,7 +84,7 @@ pub(super) enum Stage {
 /// Why a connection did not come about, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// No connection may be opened: there are as many as may be, here.
+    /// No connection may or can be opened here: a limit of ours, or no descriptor is left.
     Full,
     /// No connection: refused, unreachable, by errno.
     Connect(i32),
@@ -151,7 +152,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.load.close();
                 self.count_connect(user, ConnectResult::Failed);
                 self.tell_unreachable(backend, endpoint, &io::Error::from_raw_os_error(errno));
-                Err(Ended::Connect(errno))
+                // What this host lacks says nothing about the endpoint.
+                Err(if is_shortage(errno) { Ended::Full } else { Ended::Connect(errno) })
             }
         }
     }

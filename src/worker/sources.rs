@@ -401,7 +401,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.recorder.add(Counter::UpstreamReconnects, 1);
                 let failures: &dyn Display = &failures;
                 let fields = [("name", name), ("tap", number), ("failures", failures)];
-                self.log.info("upstream_recovered", &fields);
+                self.log.info_rarely(&mut self.recovered, now, "upstream_recovered", &fields);
             }
             Notice::Ended { retry_in } => {
                 self.recorder.add(Counter::UpstreamReconnects, 1);

@@ -151,6 +151,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 }
 
+/// Whether the error says that this host has no descriptors or no memory left.
+pub(super) const fn is_shortage(errno: i32) -> bool {
+    matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM)
+}
+
 // Linux's numbers, on every architecture that Rust's tier 1 and 2 hosts have.
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;

@@ -12,6 +12,8 @@ crate::on_both_drivers!(
     least_request_spreads_streams,
     a_dead_endpoint_is_left_alone,
     an_ejected_endpoint_comes_back,
+    a_silent_stream_ends_no_ejection,
+    a_shortage_of_ours_ejects_nobody,
     a_cookie_keeps_to_its_endpoint,
 );
 
@@ -94,6 +96,59 @@ fn an_ejected_endpoint_comes_back(io: Io) {
         (status == 200).then_some(())
     });
     assert_eq!(origin.asked().len(), 3, "nothing was asked while it was left alone");
+}
+
+/// A server that hangs: it answers nothing new, and what it streamed before falls silent.
+fn a_silent_stream_ends_no_ejection(io: Io) {
+    let origin = Origin::start(|call| {
+        if call.asked.path() == "/stream" {
+            call.send(STREAM);
+        }
+        call.hold()
+    });
+    let more = "eject_failures = 2\neject_time = \"10m\"";
+    let times = "retries = 0\ntimeouts = { response_head = \"100ms\", idle = \"1500ms\" }";
+    let server = start(io, &format!("\"{}\"", origin.url()), more, times);
+    let mut stream = Peer::connect(server.address);
+    stream.send("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+    let mut head = stream.head();
+    assert_eq!(head.status, 200);
+    for _ in 0..2 {
+        assert_eq!(server.request("GET", "/", "", "").status, 504);
+    }
+    server.await_metric("tidegate_backend_endpoints_out", "", 1.0);
+    assert!(!stream.try_body(&mut head), "the silent stream was cut");
+    server.await_metric("tidegate_relay_ends_total", "reason=\"idle\"", 1.0);
+    assert_eq!(server.metric("tidegate_backend_endpoints_out", ""), 1.0, "still left alone");
+}
+
+/// Without a descriptor left here, no endpoint was even asked.
+fn a_shortage_of_ours_ejects_nobody(io: Io) {
+    let origin = named("a");
+    let backend = format!("[[backend]]\nname = \"b\"\nendpoints = [\"{}\"]\n", origin.url());
+    let route = "[[route]]\nbackend = \"b\"\nretries = 0\n";
+    let limits = "workers = 1\n[limits]\nconnections_max = 1000\n";
+    let server = Server::start_limited(io, &format!("{limits}{backend}{route}"), Some(64));
+    let streams: Vec<_> = (0..60)
+        .map(|_| {
+            let mut peer = Peer::connect(server.address);
+            peer.try_send("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+            peer
+        })
+        .collect();
+    eventually("descriptors run out", || server.log().contains("os error 24").then_some(()));
+    drop(streams);
+    // Asked first: a request that is answered would end an ejection.
+    eventually("the admin listener answers", || {
+        let admin = std::net::TcpStream::connect(server.admin).ok()?;
+        let mut peer = Peer::over(admin);
+        peer.try_send("GET /backends HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut answer = peer.try_head()?;
+        peer.body(&mut answer);
+        assert!(answer.text().contains("state=serving"), "{}", answer.text());
+        Some(())
+    });
+    assert_eq!(server.request("GET", "/", "", "").text(), "a");
 }
 
 fn a_cookie_keeps_to_its_endpoint(io: Io) {

@@ -21,6 +21,7 @@ use std::time::Instant;
 crate::on_both_drivers!(
     refusals_end_streams_and_are_remembered,
     failures_are_tried_again_behind_the_clients_backs,
+    a_flapping_upstream_does_not_fill_the_log,
     retry_after_is_honoured,
     a_reconnection_time_is_honoured,
     silence_is_a_failure,
@@ -139,6 +140,23 @@ fn failures_are_tried_again_behind_the_clients_backs(io: Io) {
         let path = format!("/e/{kind}");
         let count = asked.iter().filter(|asked| asked.path() == path).count();
         assert_eq!(count, 4, "{kind}: three failures and a success, for both clients");
+    }
+}
+
+fn a_flapping_upstream_does_not_fill_the_log(io: Io) {
+    let origin = Origin::start(|call| {
+        if call.number % 2 == 0 {
+            return call.respond(503, "", "");
+        }
+        call.send(STREAM);
+        call.say("data: a\n\n");
+        Next::Close
+    });
+    let server = share(io, &origin, "/e", "");
+    let _stream = Stream::at(&server, "/s", "");
+    eventually("twenty turns", || (origin.asked().len() > 40).then_some(()));
+    for event in ["upstream_lost", "upstream_recovered"] {
+        assert_eq!(server.log().matches(event).count(), 1, "{event}\n{}", server.log());
     }
 }
 
