@@ -28,6 +28,9 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
+/// The last words to who reads what an upstream refuses: of several channels each has its status.
+pub(super) const REFUSED: &str =
+    "the upstream refused this stream, or has nothing more: ask again for its status";
 /// How soon a source is resumed whose log had no room.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a source that is read is asked whether it still is.
@@ -410,9 +413,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Notice::Refused { status } => {
                 self.recorder.add(Counter::UpstreamFailures(UpstreamFailure::Status), 1);
-                let status: &dyn Display = &status;
-                let fields = [("name", name), ("tap", number), ("status", status)];
-                self.log.debug("upstream_refused", &fields);
+                let shown: &dyn Display = &status;
+                let fields = [("name", name), ("tap", number), ("status", shown)];
+                // An end that the upstream means, and users that it does not know, are no news.
+                if matches!(status, 204 | 401 | 403) {
+                    self.log.debug("upstream_refused", &fields);
+                } else {
+                    self.log.warn_rarely(&mut self.refused, now, "upstream_refused", &fields);
+                }
             }
         }
     }
@@ -431,7 +439,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let is_over = |topic: &Topic| taps.iter().any(|tap| tap.topic() == topic);
             for id in group.fanout.readers_of(is_over) {
                 let mut last = Vec::new();
-                sse::encode_comment("the upstream has nothing more", &mut last);
+                sse::encode_comment(REFUSED, &mut last);
                 group.fanout.end(id, last, Until::Source);
             }
         }
