@@ -187,6 +187,12 @@ impl Throttle {
         self.next = now.after(self.interval);
         Some(std::mem::take(&mut self.held))
     }
+
+    /// Whether the next line would pass.
+    #[must_use]
+    pub fn is_over(&self, now: Moment) -> bool {
+        now >= self.next
+    }
 }
 
 /// Appends a value: bare if it is plain, else quoted.

@@ -42,6 +42,7 @@ mod sources;
 mod tests;
 mod timers;
 mod turn;
+mod warnings;
 
 pub use load::{AddressKey, Load, Refused};
 
@@ -71,10 +72,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
+use warnings::Warnings;
 
 /// Bytes that one receive takes at most.
 const INPUT_BYTES: usize = 64 * 1024;
-/// The least time between two warnings about upstreams, or about endpoints.
+/// The least time between two warnings about upstreams, or about one endpoint.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 /// Resolution of the connections' deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -148,8 +150,10 @@ pub struct Worker<D, C> {
     throttle: Throttle,
     /// The same, about upstreams that answer again.
     recovered: Throttle,
+    /// The same, about refusals, which clients can bring about.
+    refused: Throttle,
     /// The same, about endpoints.
-    unreachable: Throttle,
+    unreachable: Warnings,
     wheel: Wheel<Timer>,
     groups: Groups,
     drain: Drain,
@@ -233,7 +237,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             nameless_sources: Vec::new(),
             throttle: Throttle::new(WARN_INTERVAL),
             recovered: Throttle::new(WARN_INTERVAL),
-            unreachable: Throttle::new(WARN_INTERVAL),
+            refused: Throttle::new(WARN_INTERVAL),
+            unreachable: Warnings::new(&hasher),
             arrived: VecDeque::new(),
             driver,
             clock,

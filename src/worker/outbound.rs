@@ -170,7 +170,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let address: &dyn Display = endpoint.address();
         let fields = [("backend", name), ("endpoint", address), ("cause", cause)];
         let now = self.clock.now();
-        self.log.warn_rarely(&mut self.unreachable, now, "backend_unreachable", &fields);
+        let throttle = self.unreachable.of(endpoint, now);
+        self.log.warn_rarely(throttle, now, "backend_unreachable", &fields);
     }
 
     fn tls_client(&self, backend: usize, name: &str) -> Result<tls::Client, Ended> {

@@ -26,6 +26,9 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
+/// The last words to who reads what an upstream refuses: of several channels each has its status.
+pub(super) const REFUSED: &str =
+    "the upstream refused this stream, or has nothing more: ask again for its status";
 /// How soon a source is resumed whose log had no room.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a source that is read is asked whether it still is.
@@ -428,9 +431,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Notice::Refused { status } => {
                 self.recorder.add(Counter::UpstreamFailures(UpstreamFailure::Status), 1);
-                let status: &dyn Display = &status;
-                let fields = [("name", name), ("tap", number), ("status", status)];
-                self.log.debug("upstream_refused", &fields);
+                let shown: &dyn Display = &status;
+                let fields = [("name", name), ("tap", number), ("status", shown)];
+                // An end that the upstream means, and users that it does not know, are no news.
+                if matches!(status, 204 | 401 | 403) {
+                    self.log.debug("upstream_refused", &fields);
+                } else {
+                    self.log.warn_rarely(&mut self.refused, now, "upstream_refused", &fields);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::clients::{tick, ticks};
 use super::groups::Group;
+use super::sources::REFUSED;
 use super::{Timer, Worker};
 use crate::base::phase::Phase;
 use crate::base::sync::Arc;
@@ -127,7 +128,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             _ if self.drain.is_on() => sse::encode_ending(self.drain_retry(group), &mut last),
             Until::Age => sse::encode_comment("the connection's time is over", &mut last),
             Until::Token => sse::encode_comment("the token's time is over", &mut last),
-            Until::Source => sse::encode_comment("the upstream has nothing more", &mut last),
+            Until::Source => sse::encode_comment(REFUSED, &mut last),
             Until::Drain => sse::encode_ending(self.drain_retry(group), &mut last),
         }
         last

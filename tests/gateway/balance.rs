@@ -6,6 +6,8 @@ use crate::common::origin::Origin;
 use crate::common::peer::Peer;
 use crate::common::server::Server;
 use crate::common::tape::STREAM;
+use std::time::Duration;
+use std::time::Instant;
 
 crate::on_both_drivers!(
     round_robin_takes_turns_by_weight,
@@ -78,24 +80,33 @@ fn a_dead_endpoint_is_left_alone(io: Io) {
 }
 
 fn an_ejected_endpoint_comes_back(io: Io) {
+    let other = named("other");
     let origin = Origin::start(|call| {
         if call.number < 2 {
             return crate::common::call::Next::Close;
         }
         call.respond(200, "", "ok")
     });
-    let more = "eject_failures = 2\neject_time = \"300ms\"";
-    let server = start(io, &format!("\"{}\"", origin.url()), more, "retries = 0");
+    let more = "balance = \"round-robin\"\neject_failures = 2\neject_time = \"1s\"";
+    let endpoints = format!("\"{}\", \"{}\"", origin.url(), other.url());
+    let server = start(io, &endpoints, more, "retries = 1");
     let mut peer = Peer::connect(server.address);
-    for _ in 0..2 {
-        assert_eq!(peer.request("GET", "/", "", "").status, 502);
+    let mut next = || {
+        let response = peer.request("GET", "/", "", "");
+        assert_eq!(response.status, 200);
+        response.text()
+    };
+    let mut before = Instant::now();
+    while origin.asked().len() < 2 {
+        before = Instant::now();
+        assert_eq!(next(), "other", "what failed went to the other one");
     }
-    eventually("the endpoint is back", || {
-        let status = peer.request("GET", "/", "", "").status;
-        assert!(matches!(status, 200 | 503), "{status}");
-        (status == 200).then_some(())
-    });
-    assert_eq!(origin.asked().len(), 3, "nothing was asked while it was left alone");
+    eventually("the endpoint is back", || (next() == "ok").then_some(()));
+    let away = before.elapsed();
+    assert!(away >= Duration::from_millis(990), "asked again after {away:?}");
+    let mut both = [next(), next()];
+    both.sort_unstable();
+    assert_eq!(both, ["ok", "other"], "it has its turns again");
 }
 
 /// A server that hangs: it answers nothing new, and what it streamed before falls silent.

@@ -51,6 +51,10 @@ fn refusals_end_streams_and_are_remembered(io: Io) {
     }
     server.await_clients(0);
     assert_eq!(origin.asked().len(), statuses.len(), "each was asked once");
+    // A wrong path is an operator's business; a user who may not is none.
+    let log = server.log();
+    assert!(log.contains(" warn upstream_refused name=u tap=2 status=400"), "{log}");
+    assert!(!log.contains("status=204") && !log.contains("status=403"), "{log}");
 }
 
 /// A failure for `/KIND`, of which the second half is left to the next connection.

@@ -43,6 +43,9 @@ impl Outside for Nothing {
 /// # Errors
 /// The URL or an argument is wrong; everything that is wrong at once.
 pub fn fanout(url: &str, arguments: &[Argument]) -> Result<Config, Problems> {
+    if !url.contains("://") {
+        return Err(without_scheme(url));
+    }
     let target = Authority::parse(url).and_then(|(_, rest)| target::parse(rest).ok());
     let path = match target.as_deref() {
         Some([Part::Text(whole)]) => {
@@ -88,6 +91,9 @@ fn fanout_rules(path: &str) -> String {
 /// # Errors
 /// The URL or an argument is wrong; everything that is wrong at once.
 pub fn proxy(url: &str, arguments: &[Argument]) -> Result<Config, Problems> {
+    if !url.contains("://") && !url.starts_with("unix:") {
+        return Err(without_scheme(url));
+    }
     let (origin, base, host) = match Authority::parse(url) {
         None => (url.to_owned(), String::new(), None),
         Some((authority, rest)) if rest.contains(['?', '#']) => {
@@ -128,6 +134,13 @@ fn load(text: &str, url: &str, arguments: &[Argument]) -> Result<Config, Problem
         problems.dedup();
         Problems(problems)
     })
+}
+
+/// `localhost:3000`, which many tools take.
+fn without_scheme(url: &str) -> Problems {
+    let bound = "must begin with http:// or https://".to_owned();
+    let remedy = "write one of them before it".to_owned();
+    Problems(vec![wrong(url, Cause::Relation { bound, remedy }, url)])
 }
 
 fn wrong(url: &str, cause: Cause, shown: &str) -> Problem {

@@ -6,6 +6,7 @@ use super::stage::ONE;
 use super::stage::PROXY;
 use super::stage::answer;
 use super::stage::ask;
+use super::stage::upload;
 use crate::base::sync::atomic::Ordering;
 use crate::metrics::ConnectResult;
 use crate::metrics::Counter;
@@ -110,6 +111,32 @@ fn a_kept_connection_that_speaks_or_ends_is_closed() {
 }
 
 #[test]
+fn a_kept_connection_that_has_just_spoken_is_not_used() {
+    for speaks in [false, true] {
+        let mut world = World::toml(ONE);
+        let (client, backend) = world.passing(&ask("/"));
+        world.say(backend, &answer("x"));
+        world.settle();
+        world.heard(client);
+        // Both come in one turn, and the request is looked at first.
+        world.say(client, ask("/next").as_bytes());
+        world.ground.with(backend, |peer| {
+            peer.input.extend(answer("stale").iter().filter(|_| speaks));
+            peer.ended = !speaks;
+        });
+        world.settle();
+        let fresh = world.backend();
+        assert!(fresh != backend && world.is_closed(backend), "{speaks}");
+        assert!(world.heard(fresh).starts_with("GET /next "), "{speaks}");
+        world.say(fresh, &answer("y"));
+        world.settle();
+        let heard = world.heard(client);
+        assert!(heard.ends_with("y") && !heard.contains("stale"), "{heard}");
+        assert_eq!((world.reused(), world.failures()), (0, vec![0]));
+    }
+}
+
+#[test]
 fn a_kept_connection_that_ends_as_the_request_goes_out_costs_no_attempt() {
     let mut world = World::toml(ONE);
     let (client, backend) = world.passing(&ask("/"));
@@ -188,6 +215,27 @@ fn a_server_that_takes_requests_and_says_nothing_is_told_of_each_failure() {
     }
     let tried = world.places().iter().filter(|place| *place == "10.9.0.1").count();
     assert_eq!(tried, 5, "after five failures in a row it is left alone");
+}
+
+#[test]
+fn a_failure_that_is_not_repeated_counts_against_the_server_too() {
+    let mut world = World::toml(ONE);
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    for (failures, said) in [(1, ""), (2, cut), (3, "no HTTP\r\n\r\n")] {
+        let (_, backend) = world.passing(&upload(0));
+        world.say(backend, said.as_bytes());
+        world.settle();
+        if !world.is_closed(backend) {
+            world.ground.with(backend, |peer| peer.ended = true);
+        }
+        world.settle();
+        assert_eq!(world.failures(), [failures], "{said:?}");
+    }
+    let (client, backend) = world.passing(&upload(0));
+    world.say(backend, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    world.settle();
+    assert!(world.heard(client).starts_with("HTTP/1.1 503 "));
+    assert_eq!(world.failures(), [0], "an answer is one, whatever it says");
 }
 
 #[test]

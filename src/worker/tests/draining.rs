@@ -1,6 +1,7 @@
 //! A drain with exchanges and upstreams: what is under way gets its time, and nothing more.
 
 use super::World;
+use super::data;
 use super::stage::answer;
 use super::stage::ask;
 use crate::base::phase::Phase;
@@ -161,6 +162,57 @@ fn what_is_kept_open_does_not_hold_up_a_drain() {
     world.drain();
     let took = world.end();
     assert!(took < 1000, "nobody reads: {took} ms");
+    world.check_empty();
+}
+
+#[test]
+fn readers_of_an_upstream_end_over_the_period() {
+    let mut world = World::toml(CONFIG);
+    world.settle();
+    let upstream = world.backend();
+    world.say(upstream, STREAM);
+    let readers: Vec<i32> = (0..100).map(|_| world.connect(ask("/news").as_bytes())).collect();
+    world.settle();
+    world.say(upstream, b"id: 1\ndata: 1\n\n");
+    world.settle();
+    world.drain();
+    world.pass(5000);
+    let ended = readers.iter().filter(|reader| world.is_over(**reader)).count();
+    assert!((30..70).contains(&ended), "{ended} of 100 at half time");
+    assert!(!world.is_closed(upstream), "the others still read it");
+    world.say(upstream, b"id: 2\ndata: 2\n\n");
+    let took = world.end();
+    assert!(took < 8000, "the rest of the period, and what lingers: {took} ms");
+    let heard: Vec<String> = readers.iter().map(|reader| world.heard(*reader)).collect();
+    let late = heard.iter().filter(|heard| data(heard) == ["1", "2"]).count();
+    let early = heard.iter().filter(|heard| data(heard) == ["1"]).count();
+    assert_eq!((early, late), (ended, 100 - ended));
+    assert!(heard.iter().all(|heard| heard.contains("\nretry: ") && heard.ends_with('\n')));
+    world.check_empty();
+}
+
+#[test]
+fn an_upstream_stays_as_long_as_another_worker_has_readers() {
+    let mut world = World::toml(CONFIG);
+    world.settle();
+    let upstream = world.backend();
+    world.say(upstream, STREAM);
+    let mut other = world.beside(1);
+    let far = other.connect(ask("/news").as_bytes());
+    other.settle();
+    world.drain();
+    other.ground.woken.store(true, Ordering::Relaxed);
+    other.turn();
+    // This worker has no client of its own. Its clock is not the other's, whose reader stays.
+    world.pass(1000);
+    world.say(upstream, b"id: 1\ndata: late\n\n");
+    world.settle();
+    other.turn();
+    assert_eq!(data(&other.heard(far)), ["late"]);
+    other.end();
+    let took = world.end();
+    assert!(world.is_closed(upstream) && took < 1000, "the last one has gone: {took} ms");
+    other.check_empty();
     world.check_empty();
 }
 

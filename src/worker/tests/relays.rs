@@ -176,6 +176,22 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_request_that_comes_with_the_end_of_a_body_is_answered_too() {
+    let mut world = World::toml(ONE);
+    let (client, backend) = world.passing(&upload(4));
+    world.say(client, ("body".to_owned() + &ask("/next")).as_bytes());
+    world.settle();
+    assert!(world.heard(backend).ends_with("\r\n\r\nbody"));
+    world.say(backend, &answer("one"));
+    world.settle();
+    assert!(world.heard(client).ends_with("one"));
+    assert!(world.heard(backend).starts_with("GET /next "));
+    world.say(backend, &answer("two"));
+    world.settle();
+    assert!(world.heard(client).ends_with("two"));
+}
+
+#[test]
 fn a_pipelined_request_is_not_forgotten_behind_an_answer_that_was_stuck() {
     let mut world = World::toml(ONE);
     let (client, backend) = world.passing(&(ask("/1") + &ask("/2")));

@@ -234,6 +234,34 @@ fn a_stream_that_opens_clears_its_servers_failures() {
 }
 
 #[test]
+fn all_servers_of_an_upstream_are_tried_before_it_waits() {
+    for door in [Door::Shut, Door::ShutLater] {
+        let several = "[[backend]]\nname = \"all\"\nendpoints = [\"http://10.9.0.1:80\", \
+                       \"http://10.9.0.2:80\", \"http://10.9.0.3:80\"]\n[[upstream]]\n\
+                       backend = \"all\"\n";
+        let mut world = World::toml(&FEED.replace("[[upstream]]\n", several));
+        let places = ["10.9.0.1", "10.9.0.2", "10.9.0.3"];
+        places.iter().for_each(|place| world.door(&format!("{place}:80"), door));
+        let begin = world.now();
+        let client = world.reader("/up/a");
+        assert_eq!(world.now(), begin, "without a pause");
+        let mut tried = world.places();
+        tried.sort_unstable();
+        assert_eq!(tried, places, "{door:?}: each once");
+        world.door("10.9.0.3:80", Door::Open);
+        // Whichever is drawn first, the next attempt comes to the one that listens.
+        world.pass(3000);
+        assert_eq!(world.places().last().map(String::as_str), Some("10.9.0.3"), "{door:?}");
+        let upstream = world.stream();
+        world.say(upstream, b"id: 1\ndata: one\n\n");
+        world.settle();
+        assert_eq!(data(&world.heard(client)), ["one"]);
+        world.pass(10_000);
+        assert!(world.places().len() <= 6, "{:?}", world.places());
+    }
+}
+
+#[test]
 fn a_connect_that_takes_too_long_is_given_up() {
     let mut world = World::toml(FEED);
     world.door("10.9.0.1:80", Door::Silent);

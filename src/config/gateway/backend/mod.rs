@@ -217,6 +217,14 @@ pub(crate) fn refer(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<usize> {
         return None;
     };
     if !text.contains("://") && !text.starts_with("unix:") {
+        if text.contains(':') {
+            // `localhost:3000`: names have no colon, so it is an address that lacks something.
+            let bound = format!("must be the name of a backend, or {}", url::WANTED);
+            let remedy = "write http:// or https:// before an address".to_owned();
+            let node = Node { hidden: url::has_secret(text), ..node.clone() };
+            reader.problem(&node, Cause::Relation { bound, remedy });
+            return None;
+        }
         return reader.resolve(node, "backend", |names| &names.backends);
     }
     let Some((place, https)) = url::place(text) else {

@@ -117,4 +117,13 @@ fn what_is_wrong_is_the_arguments_fault() {
             assert_eq!((problem.place, problem.key.as_str()), (Place::Argument, "URL"), "{url}");
         }
     }
+    for (command, url) in [
+        (shares, "feed.example"),
+        (shares, "127.0.0.1:9000/ticks"),
+        (passes, "localhost:3000"),
+        (passes, "u:hunter2@a"),
+    ] {
+        let found = command(url, &[]).expect_err(url).to_string();
+        assert!(found.contains("must begin with http://") && !found.contains("hunter2"), "{found}");
+    }
 }

@@ -18,6 +18,7 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
     (API, &["[[route]]\nbackend = \"aip\""], "route[0].backend", "did you mean api?"),
     (API, &["[[route]]\nbackend = \"stranger\""], "route[0].backend", "there is api"),
     ("", &["[[route]]\nupstream = \"x\""], "route[0].upstream", "there is none"),
+    ("", &["[[route]]\nbackend = \"localhost:3000\""], "route[0].backend", "write http://"),
     (
         "",
         &[ROUTE_TO, "listeners = [\"defualt\"]"],
