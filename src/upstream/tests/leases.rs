@@ -38,13 +38,18 @@ fn the_same_is_shared_and_the_first_one_opens_it() {
 #[test]
 fn who_finds_a_tap_finds_its_topic_open() {
     let (registry, log) = (registry(&definition()), log());
-    let draft = Draft { topics: [Topic::new("#0", log.hasher())].into(), private: false, id: None };
-    log.append(draft, 0, |_, out| out.extend(b"data: x\n\n")).unwrap();
+    let append = |topic: Topic| {
+        let draft = Draft { topics: [topic].into(), private: false, id: None };
+        log.append(draft, 0, |_, out| out.extend(b"data: x\n\n")).unwrap();
+    };
+    append(Topic::new("#0", log.hasher()));
     let first = registry.lease(0, wanted("/a"), opening(0, &log)).unwrap();
     let topics = [first.lease.tap().topic().clone()];
     let resumed = |seq| log.resolve_in(&topics, &log.id(seq)).0;
     assert_eq!(resumed(0), Resumption::Lost(Loss::Expired), "nobody listened before");
-    assert_eq!(resumed(1), Resumption::After(1));
+    assert_eq!(resumed(1), Resumption::Lost(Loss::Expired), "nor up to just now");
+    append(topics[0].clone());
+    assert_eq!(resumed(2), Resumption::After(2));
 }
 
 #[test]
