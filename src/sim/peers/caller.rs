@@ -144,7 +144,7 @@ impl Caller {
                     self.not_before = net.now().after(Duration::from_millis(30));
                     return;
                 };
-                self.fresh = net.orders != Orders::Work;
+                self.fresh = net.orders != Orders::Work && net.faults.is_healed();
                 let (unsent, read, asked) = (Vec::new(), Vec::new(), VecDeque::new());
                 Line { link, unsent, asked, read, answer: None, last: false }
             }
