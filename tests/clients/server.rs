@@ -141,7 +141,12 @@ pub(crate) fn ask(
         let mut fields = head.lines().filter_map(|line| line.split_once(':'));
         let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let whole = length.is_some_and(|(_, digits)| digits.trim().parse() == Ok(body.len()));
-        let count = if whole { 0 } else { stream.read(&mut block)? };
+        let count = if whole { Ok(0) } else { stream.read(&mut block) };
+        let count = match count {
+            // With a timeout set, the kernel does not go on by itself after a signal.
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
         if count == 0 {
             let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
             return Ok((status, body.to_owned()));
