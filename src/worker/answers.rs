@@ -75,7 +75,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let limits = &self.site.config().limits;
             (limits.write_timeout, limits.unsent_bytes_max)
         };
-        if self.stuck_bytes + rest.len() > unsent_bytes_max / ANSWERS_SHARE {
+        let answers = self.stuck_bytes - self.relayed_bytes;
+        if answers + rest.len() > unsent_bytes_max / ANSWERS_SHARE {
             self.release(handle, CloseReason::UnsentBudget);
             return;
         }
@@ -99,7 +100,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match short.first().map(|short| short.sent) {
             None => {
                 self.stuck_bytes -= connection.rest.len();
-                connection.rest = Vec::new();
+                self.relayed_bytes -= connection.relayed(connection.rest.len());
+                (connection.rest, connection.is_relayed) = (Vec::new(), false);
                 match &connection.state {
                     State::Closing => self.half_close(handle, now),
                     State::Relaying(_) => self.unstuck(handle, now),
@@ -109,6 +111,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             Some(Ok(sent)) => {
                 connection.rest.drain(..sent);
                 self.stuck_bytes -= sent;
+                self.relayed_bytes -= connection.relayed(sent);
                 let relaying = connection.is_relaying();
                 if sent > 0 && relaying {
                     self.relay_moved(handle, now);
@@ -130,8 +133,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return;
         }
         let was_stuck = connection.is_stuck();
+        // Behind an answer that is stuck it counts as part of that.
+        connection.is_relayed |= !was_stuck;
         connection.rest.extend_from_slice(rest);
         self.stuck_bytes += rest.len();
+        self.relayed_bytes += connection.relayed(rest.len());
         let socket = connection.socket;
         if !was_stuck {
             self.set_stuck(handle, now);

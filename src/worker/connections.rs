@@ -49,6 +49,8 @@ pub(super) struct Connection {
     queued: bool,
     /// Bytes that the kernel did not take.
     pub(super) rest: Vec<u8>,
+    /// They are a relay's: its backend is not read meanwhile, so they need no budget.
+    pub(super) is_relayed: bool,
     /// Input of the next request, which came with one that was passed on.
     pub(super) backlog: Vec<u8>,
 }
@@ -90,6 +92,11 @@ impl Connection {
 
     pub(super) fn is_stuck(&self) -> bool {
         !self.rest.is_empty()
+    }
+
+    /// Of so many bytes of the rest, those that are a relay's: all or none.
+    pub(super) fn relayed(&self, bytes: usize) -> usize {
+        if self.is_relayed { bytes } else { 0 }
     }
 
     /// How it came in, on this worker.
@@ -141,6 +148,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             timer: deadline,
             queued: false,
             rest: Vec::new(),
+            is_relayed: false,
             backlog: Vec::new(),
         };
         let handle = self.connections.insert(connection);
@@ -318,6 +326,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn promote(&mut self, handle: Handle) -> Option<(Socket, AddressKey)> {
         let connection = self.connections.remove(handle)?;
         self.stuck_bytes -= connection.rest.len();
+        self.relayed_bytes -= connection.relayed(connection.rest.len());
         Some((connection.socket, connection.key))
     }
 
@@ -326,6 +335,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn release(&mut self, handle: Handle, reason: CloseReason) {
         let Some(connection) = self.connections.remove(handle) else { return };
         self.stuck_bytes -= connection.rest.len();
+        self.relayed_bytes -= connection.relayed(connection.rest.len());
         // One that lingers or ends was counted when it began to.
         if matches!(connection.state, State::Reading(_) | State::Relaying(_)) {
             self.recorder.add(Counter::Closed(reason), 1);

@@ -169,6 +169,8 @@ pub struct Worker<D, C> {
     overdue: Vec<Timer>,
     /// Bytes of answers that the kernel has not taken.
     stuck_bytes: usize,
+    /// Those of them that are of relays.
+    relayed_bytes: usize,
     /// When the beat's scan last went on.
     beat_at: Moment,
     /// When the history was last rid of what is too old, and pages of those who caught up.
@@ -256,6 +258,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             readable: VecDeque::new(),
             overdue: Vec::new(),
             stuck_bytes: 0,
+            relayed_bytes: 0,
             beat_at: now,
             swept_at: now,
             scratch: Scratch { input: vec![0; INPUT_BYTES].into(), ..Scratch::default() },

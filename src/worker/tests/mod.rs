@@ -207,6 +207,7 @@ impl World {
     fn check_empty(&self) {
         assert_eq!((self.worker.clients(), self.worker.connections()), (0, 0));
         assert_eq!((self.load.total(), self.worker.unsent_bytes()), (0, 0));
+        assert_eq!(self.worker.relayed_bytes, 0);
         assert_eq!((self.gauge(Gauge::Clients), self.gauge(Gauge::Connections)), (0, 0));
         assert_eq!((self.gauge(Gauge::Relays), self.gauge(Gauge::Upstreams)), (0, 0));
         assert_eq!(self.worker.outbounds(), 0);
