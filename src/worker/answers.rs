@@ -121,7 +121,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
                 self.watch(socket, Owner::Connection(handle), Interest::Write);
             }
-            Some(Err(_)) => self.client_gone(handle, CloseReason::PeerReset, now),
+            Some(Err(_)) => self.client_gone(handle, CloseReason::PeerReset),
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match short.map(|short| short.sent) {
             None => {}
             Some(Ok(sent)) => self.stick(handle, bytes.get(sent..).unwrap_or_default(), now),
-            Some(Err(_)) => self.client_gone(handle, CloseReason::PeerReset, now),
+            Some(Err(_)) => self.client_gone(handle, CloseReason::PeerReset),
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let mut sealed = bytes;
         let state = tls.receive(&mut sealed, &mut plain);
         let was_securing = outbound.stage == Stage::Securing;
-        let mut done = self.transmit(handle, now);
+        let mut done = self.transmit(handle);
         if was_securing && done.is_ok() {
             done = match &state {
                 Ok(tls::TlsState::Established) => self.opened(handle, now),

@@ -27,7 +27,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let picked = self.view.pick(backend, now, chance, cookies.as_deref(), &tried);
         let timeout = self.connect_timeout(backend);
         let Some(passing) = self.passing(client) else { return Ok(()) };
-        let fresh = !tried.is_empty();
+        let was_tried = !tried.is_empty();
         (passing.tried, passing.cookies) = (tried, cookies);
         passing.connect_by.get_or_insert(now.after(timeout));
         let pick = match picked {
@@ -49,7 +49,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         passing.in_flight = Some(pick.in_flight);
         let user = User::Relay(client);
         // After a failure a connection that nobody has used can be trusted more.
-        if !fresh && let Some(outbound) = self.reuse(&pick.endpoint, user) {
+        if !was_tried && let Some(outbound) = self.reuse(&pick.endpoint, user) {
             return self.relay_connected(client, outbound, now);
         }
         let name = pick.server_name.as_deref();

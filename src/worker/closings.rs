@@ -116,7 +116,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// The client has gone: so does its request (X4).
-    pub(super) fn client_gone(&mut self, client: Handle, reason: CloseReason, _now: Moment) {
+    pub(super) fn client_gone(&mut self, client: Handle, reason: CloseReason) {
         if let Some(passing) = self.passing(client) {
             // Who leaves a stream has been answered: streams hardly end in another way.
             if let Some(flight) = passing.in_flight.as_ref().filter(|_| passing.relay.has_begun()) {
@@ -175,7 +175,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn expire_relay(&mut self, client: Handle, now: Moment) -> io::Result<()> {
         let Some(passing) = self.passing(client) else { return Ok(()) };
         if passing.stuck_until.is_some_and(|by| by <= now) {
-            self.client_gone(client, CloseReason::WriteTimeout, now);
+            self.client_gone(client, CloseReason::WriteTimeout);
             return Ok(());
         }
         if passing.drain_at.is_some_and(|at| at <= now) {

@@ -193,7 +193,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         readable: bool,
         writable: bool,
         hangup: bool,
-        now: Moment,
     ) {
         let Some(connection) = self.connections.find_mut(handle) else { return };
         let is_stuck = !connection.rest.is_empty();
@@ -201,7 +200,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             passing.watched &= !hangup;
             // Who asked and shuts its side has gone, whatever is on its way to it.
             if hangup && !self.relay_wants_client(handle) {
-                return self.client_gone(handle, CloseReason::PeerGone, now);
+                return self.client_gone(handle, CloseReason::PeerGone);
             }
         }
         if is_stuck && !writable && !hangup {
@@ -268,11 +267,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 Ok(None)
             }
             Recv::End => {
-                self.client_gone(handle, CloseReason::PeerGone, now);
+                self.client_gone(handle, CloseReason::PeerGone);
                 Ok(None)
             }
             Recv::Failed(_) => {
-                self.client_gone(handle, CloseReason::PeerReset, now);
+                self.client_gone(handle, CloseReason::PeerReset);
                 Ok(None)
             }
         };
@@ -433,10 +432,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Closes every connection at once.
-    pub(super) fn release_all(&mut self, now: Moment) {
+    pub(super) fn release_all(&mut self) {
         let all: Vec<Handle> = self.connections.iter().map(|(handle, _)| handle).collect();
         for handle in all {
-            self.client_gone(handle, CloseReason::DrainDeadline, now);
+            self.client_gone(handle, CloseReason::DrainDeadline);
         }
     }
 }

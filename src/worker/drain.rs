@@ -61,7 +61,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             // Clients of other workers may read what this one's upstreams send.
             if self.connections.is_empty() && !self.feeds_others() {
-                self.close_all(now);
+                self.close_all();
                 return Ok(Progress::Done);
             }
         }
@@ -72,7 +72,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.cancel_relays(now)?;
             }
             if now >= over.after(GRACE) {
-                self.close_all(now);
+                self.close_all();
                 return Ok(Progress::Done);
             }
         }
@@ -139,14 +139,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Closes everything now: clients, connections, and those to servers, also kept ones.
-    pub(super) fn close_all(&mut self, now: Moment) {
+    pub(super) fn close_all(&mut self) {
         for (number, id) in self.everybody() {
             let removed = self.groups.find_mut(number).and_then(|group| group.fanout.remove(id));
             if let Some((socket, tag)) = removed {
                 self.close_client(socket, tag, CloseReason::DrainDeadline);
             }
         }
-        self.release_all(now);
+        self.release_all();
         self.release_outbounds();
     }
 }

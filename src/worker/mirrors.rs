@@ -76,7 +76,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         mirror.outbound = Some(outbound);
         let mut out = Out { client: &mut to_client, backend: &mut to_backend };
         let step = mirror.relay.connected(false, &at, &mut out);
-        self.send_outbound(outbound, &to_backend, now)?;
+        self.send_outbound(outbound, &to_backend)?;
         self.follow_mirror(handle, step, now);
         Ok(())
     }

@@ -216,7 +216,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return self.opened(handle, now);
         }
         outbound.stage = Stage::Securing;
-        self.transmit(handle, now)?;
+        self.transmit(handle)?;
         self.await_outbound(handle);
         Ok(())
     }
@@ -237,35 +237,30 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Sends what TLS itself has to say.
-    pub(super) fn transmit(&mut self, handle: Handle, now: Moment) -> io::Result<()> {
+    pub(super) fn transmit(&mut self, handle: Handle) -> io::Result<()> {
         let Some(tls) = self.outbounds.find_mut(handle).and_then(|o| o.tls.as_mut()) else {
             return Ok(());
         };
         let mut sealed = std::mem::take(&mut self.scratch.sealed);
         sealed.clear();
         tls.transmit(&mut sealed);
-        let sent = self.send_raw(handle, &sealed, now);
+        let sent = self.send_raw(handle, &sealed);
         self.scratch.sealed = sealed;
         sent
     }
 
     /// Sends bytes of its user, behind what is stuck. A failure is told as the end of input.
-    pub(super) fn send_outbound(
-        &mut self,
-        handle: Handle,
-        bytes: &[u8],
-        now: Moment,
-    ) -> io::Result<()> {
+    pub(super) fn send_outbound(&mut self, handle: Handle, bytes: &[u8]) -> io::Result<()> {
         let Some(outbound) = self.outbounds.find_mut(handle) else { return Ok(()) };
         if bytes.is_empty() {
             return Ok(());
         }
-        let Some(tls) = &mut outbound.tls else { return self.send_raw(handle, bytes, now) };
+        let Some(tls) = &mut outbound.tls else { return self.send_raw(handle, bytes) };
         let mut sealed = std::mem::take(&mut self.scratch.sealed);
         sealed.clear();
         let done = tls.seal(bytes, &mut sealed);
         let sent = match done {
-            Ok(()) => self.send_raw(handle, &sealed, now),
+            Ok(()) => self.send_raw(handle, &sealed),
             // Its keys are used up, or it has ended: the next read tells its user.
             Err(_) => {
                 self.enqueue_outbound(handle);
@@ -276,7 +271,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         sent
     }
 
-    fn send_raw(&mut self, handle: Handle, bytes: &[u8], _now: Moment) -> io::Result<()> {
+    fn send_raw(&mut self, handle: Handle, bytes: &[u8]) -> io::Result<()> {
         let Some(outbound) = self.outbounds.find_mut(handle) else { return Ok(()) };
         if bytes.is_empty() {
             return Ok(());

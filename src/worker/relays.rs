@@ -152,7 +152,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             && !to_backend.is_empty()
         {
             self.recorder.add(Counter::RelayBytes(Direction::Request), to_backend.len() as u64);
-            self.send_outbound(outbound, &to_backend, now)?;
+            self.send_outbound(outbound, &to_backend)?;
         }
         self.send_client(client, &to_client, now)?;
         self.follow(client, step, now)
@@ -224,7 +224,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         passed.parts.push(Part { client, outbound, from, step, more });
         if !passed.backend.is_empty() {
             let bytes = std::mem::take(&mut passed.backend);
-            self.send_outbound(outbound, &bytes, now)?;
+            self.send_outbound(outbound, &bytes)?;
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     let rest = bytes.get(part.from + taken..*end).unwrap_or_default();
                     self.stick(part.client, rest, now);
                 }
-                Err(_) => self.client_gone(part.client, CloseReason::PeerReset, now),
+                Err(_) => self.client_gone(part.client, CloseReason::PeerReset),
             }
         }
         for part in parts.drain(..) {

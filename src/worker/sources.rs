@@ -271,7 +271,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
         feeding.tried.clear();
         let step = feeding.source.connected(now, &mut request);
-        self.send_outbound(outbound, &request, now)?;
+        self.send_outbound(outbound, &request)?;
         self.follow_source(handle, step, now)
     }
 

@@ -97,7 +97,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
                 Owner::Client(group, id) => self.client_event(group, id, writable, hangup),
                 Owner::Connection(handle) => {
-                    self.connection_event(handle, readable, writable, hangup, now);
+                    self.connection_event(handle, readable, writable, hangup);
                 }
                 Owner::Outbound(handle) => {
                     self.outbound_event(handle, readable || hangup, writable || hangup, now)?;
@@ -129,7 +129,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Phase::Draining => return self.drain(now),
             Phase::Closed => {
-                self.close_all(now);
+                self.close_all();
                 return Ok(Progress::Done);
             }
         }
