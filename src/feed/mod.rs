@@ -41,4 +41,4 @@ pub use beat::Beat;
 pub use client::{NEVER, Newcomer, Tick, Until};
 pub use fanout::{Announce, CLIENT_GENERATION_BITS, ClientId, Dropped, Effect};
 pub use fanout::{Fanout, FanoutLimits, Gap, Tally};
-pub use sweep::{BATCH, Batch, Settled};
+pub use sweep::{BATCH, Batch, Gathered, Settled};

@@ -4,6 +4,7 @@
 //! 1. `gather` takes clients out of the ready queue; `settle` puts every one of them somewhere.
 //! 2. A client is in a batch once, so a flush has at most one send for each socket.
 //! 3. Nobody is removed between the two.
+//! 4. A batch that is the last word leaves nobody ready or waiting if the kernel takes all of it.
 
 use super::client::{Stage, Tick};
 use super::fanout::{Dropped, Effect, Fanout};
@@ -18,6 +19,15 @@ const SEND: usize = 256 * 1024;
 /// other of several.
 pub type Batch = ArrayVec<(u32, u32), BATCH>;
 
+/// What a fan-out adds to a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gathered {
+    /// Bytes to be sent.
+    pub bytes: usize,
+    /// Some clients of it have more to be sent after it, or may have.
+    pub more: bool,
+}
+
 /// What a batch came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
@@ -29,18 +39,26 @@ pub struct Settled {
 
 impl Fanout {
     /// Appends to the batch up to `count` clients from the front of the ready queue, about
-    /// `bytes_max` bytes, as long as it has room. Returns their bytes.
-    pub fn gather(&mut self, count: usize, bytes_max: usize, batch: &mut Batch) -> usize {
-        let mut bytes = 0;
+    /// `bytes_max` bytes, as long as it has room.
+    pub fn gather(&mut self, count: usize, bytes_max: usize, batch: &mut Batch) -> Gathered {
+        let mut gathered = Gathered::default();
         let most = batch.len().saturating_add(count).min(BATCH);
-        while batch.len() < most && bytes < bytes_max {
+        while batch.len() < most && gathered.bytes < bytes_max {
             let Some(index) = self.ready.pop_front(&mut self.clients) else { break };
             let len = self.range(index).1.len();
             debug_assert!(len > 0, "a ready client has something to send");
-            bytes += len;
+            gathered.bytes += len;
+            gathered.more |= !self.is_last(index, len);
             batch.push((index, u32::try_from(len).unwrap_or(u32::MAX)));
         }
-        bytes
+        gathered
+    }
+
+    /// Whether a live client has nothing more once it got `len` bytes. One that has bytes of its
+    /// own may go on in many ways.
+    fn is_last(&self, index: u32, len: usize) -> bool {
+        let Some((_, client)) = self.clients.at(index) else { return true };
+        client.extra.is_none() && client.cursor + len as u64 == self.tail_of(index)
     }
 
     /// Socket and bytes of a client of the batch.

@@ -12,7 +12,8 @@
 //! 3. After `close` nothing is reported for that socket, and its descriptor is not reused before
 //!    the kernel has let go of it. `close` never blocks, and is right at any moment, also while a
 //!    connect is under way.
-//! 4. `turn` sleeps only if nothing is ready and no wake is pending, and never calls back.
+//! 4. `turn` sleeps only if nothing is ready and no wake is pending, and never calls back. With
+//!    `flush_and_turn` all sends are over before it sleeps, and it sleeps only if none fell short.
 //! 5. `connect` never waits: it fails at once, or makes a socket and arms its `Write`, as `watch`
 //!    does. When that is reported, `connected` says how it ended. Before it has said `Ok`, nothing
 //!    is sent on the socket.
@@ -174,6 +175,29 @@ pub trait Driver {
     /// # Errors
     /// The driver itself is broken; the caller must not go on.
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// Flushes, then turns: in one call to the kernel where there is a way. Appends what fell
+    /// short.
+    ///
+    /// # Errors
+    /// The driver itself is broken; the caller must not go on.
+    fn flush_and_turn(
+        &mut self,
+        sends: &[Outgoing<'_>],
+        wait: Option<Duration>,
+        out: &mut Vec<Ready>,
+        shorts: &mut Vec<Short>,
+    ) -> io::Result<()> {
+        let before = shorts.len();
+        shorts.extend_from_slice(self.flush(sends)?);
+        let wait = if shorts.len() > before { Some(Duration::ZERO) } else { wait };
+        self.turn(wait, out)
+    }
+
+    /// Whether something is known to be ready, so that the next turn will not sleep.
+    fn has_news(&mut self) -> bool {
+        false
+    }
 
     /// What an idle, watched connection costs the kernel beyond its socket, in bytes.
     fn watch_cost(&self) -> usize;

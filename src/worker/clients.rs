@@ -4,18 +4,17 @@
 //! 1. A group's log is read while the group has a client, and not otherwise.
 //! 2. A client's descriptor is closed where its `Effect::Dropped` is handled, or on hang-up.
 
+use super::left::Left;
 use super::{AddressKey, Owner, Worker};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::feed::{Announce, BATCH, Batch, ClientId, Dropped, Effect, Gap};
+use crate::feed::{Announce, BATCH, ClientId, Dropped, Effect, Gap};
 use crate::feed::{NEVER, Newcomer, Tally, Tick, Until};
 use crate::hub;
-use crate::io::{Driver, Interest, Outgoing, Socket};
-use crate::metrics::{CloseReason, Counter, GapReason, Gauge, Histogram, LagAction};
+use crate::io::{Driver, Interest, Socket};
+use crate::metrics::{CloseReason, Counter, GapReason, Gauge, LagAction};
 use crate::session::{Group, Subscribe};
-use arrayvec::ArrayVec;
-use std::io;
 use std::time::Duration;
 
 /// Sends of one turn.
@@ -119,64 +118,32 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// Sends ready clients what they have not got: one batch, in which groups take turns to be
-    /// first.
-    pub(super) fn sweep(&mut self, now: Moment) -> io::Result<()> {
-        let mut batch = std::mem::take(&mut self.scratch.batch);
-        batch.clear();
-        self.scratch.parts.clear();
+    /// Gathers what ready clients have not got, to be sent: one batch, in which groups take turns
+    /// to be first.
+    pub(super) fn sweep(&mut self, now: Moment) {
+        // Nobody is removed while the batch is under way.
+        self.carry_out(now);
+        // When it is sent there is room again for what waits in the log.
+        let over = self.groups.is_over_budget();
+        let Left { batch, parts, more, since, unix_millis, .. } = &mut self.left;
+        *more = false;
+        debug_assert!(batch.is_empty(), "the last one has been sent");
         let mut bytes = 0;
         for place in self.groups.in_turn() {
             let Some(group) = self.groups.at_mut(place) else { continue };
             let from = batch.len();
-            bytes += group.fanout.gather(SENDS, SEND_BYTES - bytes.min(SEND_BYTES), &mut batch);
+            let room = SEND_BYTES - bytes.min(SEND_BYTES);
+            let gathered = group.fanout.gather(SENDS, room, batch);
+            bytes += gathered.bytes;
+            *more |= gathered.more;
             if batch.len() > from {
-                self.scratch.parts.push((place, from..batch.len()));
+                parts.push((place, from..batch.len()));
             }
         }
         if !batch.is_empty() {
-            self.send(&batch, now)?;
+            *more |= over;
+            (*since, *unix_millis) = (now, self.clock.unix_millis());
         }
-        self.scratch.batch = batch;
-        self.carry_out(now);
-        Ok(())
-    }
-
-    /// Sends a batch in one flush, and tells each group what became of its part.
-    fn send(&mut self, batch: &Batch, now: Moment) -> io::Result<()> {
-        let mut shorts: ArrayVec<(usize, Result<usize, i32>), BATCH> = ArrayVec::new();
-        {
-            let mut sends: ArrayVec<Outgoing<'_>, BATCH> = ArrayVec::new();
-            for (place, part) in &self.scratch.parts {
-                let Some(group) = self.groups.at(*place) else { continue };
-                for (index, _) in batch.get(part.clone()).unwrap_or_default() {
-                    let (socket, bytes) = group.fanout.range(*index);
-                    sends.push(Outgoing { socket: Socket(socket), bytes });
-                }
-            }
-            for short in self.driver.flush(&sends)? {
-                shorts.push((short.index, short.sent));
-            }
-        }
-        self.recorder.add(Counter::Sends, batch.len() as u64);
-        self.recorder.observe(Histogram::SweepBatch, batch.len() as u64);
-        let unix_millis = self.clock.unix_millis();
-        for (place, part) in self.scratch.parts.drain(..) {
-            let Some(group) = self.groups.at_mut(place) else { continue };
-            let of_part = |(index, sent): &(usize, Result<usize, i32>)| {
-                part.contains(index).then(|| (*index - part.start, *sent))
-            };
-            let own: ArrayVec<_, BATCH> = shorts.iter().filter_map(of_part).collect();
-            let part = batch.get(part).unwrap_or_default();
-            let settled = group.fanout.settle(part, &own, tick(now));
-            self.recorder.add(Counter::SentBytes, settled.bytes);
-            self.recorder.add(Counter::Shorts, settled.shorts);
-            if group.newest_millis != 0 {
-                let late = unix_millis.saturating_sub(group.newest_millis);
-                self.recorder.observe(Histogram::DeliveryNanos, late.saturating_mul(1_000_000));
-            }
-        }
-        Ok(())
     }
 
     /// Does what the fan-outs asked for, and takes over what they counted.

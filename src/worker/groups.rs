@@ -174,10 +174,13 @@ impl Groups {
         self.iter().any(Group::can_go_on) || self.has_unread()
     }
 
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.unsent_bytes() > self.unsent_bytes_max
+    }
+
     /// Whether there are events to route, and room for them or somebody to take it from.
     pub(super) fn has_unread(&mut self) -> bool {
-        let over = self.unsent_bytes() > self.unsent_bytes_max;
-        if over && !self.iter().any(|group| group.fanout.can_shed()) {
+        if self.is_over_budget() && !self.iter().any(|group| group.fanout.can_shed()) {
             return false;
         }
         (0..self.busy.len()).any(|place| {

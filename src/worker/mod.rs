@@ -32,6 +32,7 @@ mod closings;
 mod connections;
 mod drain;
 mod groups;
+mod left;
 mod load;
 mod mirrors;
 mod outbound;
@@ -52,7 +53,7 @@ use crate::base::slots::{Handle, Slots};
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
 use crate::base::wheel::Wheel;
-use crate::feed::{Batch, CLIENT_GENERATION_BITS, ClientId, Until};
+use crate::feed::{CLIENT_GENERATION_BITS, ClientId, Until};
 use crate::io::{Driver, Ready, Token};
 use crate::log::Bell;
 use crate::metrics::Recorder;
@@ -63,6 +64,7 @@ use crate::upstream::{Lease, Notice, Tap};
 use connections::Connection;
 use drain::Drain;
 use groups::Groups;
+use left::Left;
 use mirrors::Mirror;
 use outbound::Outbound;
 use pool::Pool;
@@ -70,7 +72,6 @@ use relays::Passed;
 use sources::Feeding;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::Duration;
 use warnings::Warnings;
 
@@ -175,6 +176,8 @@ pub struct Worker<D, C> {
     beat_at: Moment,
     /// When the history was last rid of what is too old, and pages of those who caught up.
     swept_at: Moment,
+    /// What is to be sent with the next sleep.
+    left: Left,
     scratch: Scratch,
 }
 
@@ -184,9 +187,6 @@ struct Scratch {
     ready: Vec<Ready>,
     input: Box<[u8]>,
     answers: Vec<u8>,
-    batch: Batch,
-    /// Whose a stretch of the batch is: a place among the busy groups.
-    parts: Vec<(usize, Range<usize>)>,
     due: Vec<(ClientId, Until)>,
     /// Of backends, on its way to clients.
     passed: Passed,
@@ -261,6 +261,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             relayed_bytes: 0,
             beat_at: now,
             swept_at: now,
+            left: Left::default(),
             scratch: Scratch { input: vec![0; INPUT_BYTES].into(), ..Scratch::default() },
         }
     }

@@ -8,10 +8,9 @@
 //! 1. A relay has at most one connection to a backend, and the connection knows it.
 //! 2. Backpressure: a backend is not read while bytes for its client are stuck, and a client is not
 //!    read while bytes for its backend are; so each side holds one receive at most.
-//! 3. What a turn passes to clients goes out in one flush.
+//! 3. What a turn passes to clients goes out in one flush, that of the turn or of the next sleep.
 //! 4. When the client has gone, its backend's connection is closed in the same turn (X4).
 
-use super::arrivals::READS;
 use super::connections::State;
 use super::outbound::Ended;
 use super::{Owner, Worker};
@@ -19,11 +18,10 @@ use crate::backend::{Endpoint, InFlight};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Outgoing};
-use crate::metrics::{CloseReason, Counter, Direction, Gauge};
+use crate::io::{Driver, Interest};
+use crate::metrics::{Counter, Direction, Gauge};
 use crate::relay::{At, Out, Relay, Step};
 use crate::session::Passage;
-use arrayvec::ArrayVec;
 use std::fmt;
 use std::io;
 
@@ -229,44 +227,26 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Ok(())
     }
 
-    /// Sends what this turn's backends had for their clients in one flush.
+    /// Passes on what this turn's backends had for their clients: leaves it to be sent with the
+    /// call that sleeps if nothing depends on its being sent, and sends it at once otherwise.
     pub(super) fn pass(&mut self, passed: &mut Passed, now: Moment) -> io::Result<()> {
-        let Passed { bytes, parts, .. } = passed;
-        let starts = parts.iter().skip(1).map(|part| part.from);
-        let ends: ArrayVec<usize, READS> = starts.chain([bytes.len()]).take(parts.len()).collect();
-        // Of each send its part, and how much of it the kernel took if not all.
-        let mut sent: ArrayVec<(usize, Option<Result<usize, i32>>), READS> = ArrayVec::new();
-        {
-            let mut sends: ArrayVec<Outgoing<'_>, READS> = ArrayVec::new();
-            for (n, (part, end)) in parts.iter().zip(&ends).enumerate() {
-                let Some(connection) = self.connections.find(part.client) else { continue };
-                let bytes = bytes.get(part.from..*end).unwrap_or_default();
-                debug_assert!(!connection.is_stuck(), "a backend is not read meanwhile");
-                if !bytes.is_empty() {
-                    sends.push(Outgoing { socket: connection.socket, bytes });
-                    sent.push((n, None));
-                }
-            }
-            if !sends.is_empty() {
-                for short in self.driver.flush(&sends)? {
-                    if let Some((_, taken)) = sent.get_mut(short.index) {
-                        *taken = Some(short.sent);
-                    }
-                }
+        let Passed { bytes, parts, ends, .. } = passed;
+        let mut quiet = ends.is_empty();
+        let ends_at = parts.iter().skip(1).map(|part| part.from).chain([bytes.len()]);
+        for (part, end) in parts.iter().zip(ends_at) {
+            let Some(connection) = self.connections.find(part.client) else { continue };
+            debug_assert!(!connection.is_stuck(), "a backend is not read meanwhile");
+            let State::Relaying(passing) = &connection.state else { continue };
+            quiet &= matches!(part.step, Step::On) && passing.later.is_empty();
+            if end > part.from {
+                self.left.relayed.push((part.client, connection.socket, part.from..end));
             }
         }
-        self.recorder.add(Counter::RelayBytes(Direction::Response), bytes.len() as u64);
-        for (n, taken) in sent {
-            let (Some(taken), Some((part, end))) = (taken, parts.get(n).zip(ends.get(n))) else {
-                continue;
-            };
-            match taken {
-                Ok(taken) => {
-                    let rest = bytes.get(part.from + taken..*end).unwrap_or_default();
-                    self.stick(part.client, rest, now);
-                }
-                Err(_) => self.client_gone(part.client, CloseReason::PeerReset),
-            }
+        std::mem::swap(bytes, &mut self.left.bytes);
+        bytes.clear();
+        // Routing and its sends may take a while.
+        if !quiet || (self.groups.len() > 0 && self.groups.is_busy()) {
+            self.send_left()?;
         }
         for part in parts.drain(..) {
             self.follow(part.client, part.step, now)?;
@@ -276,7 +256,6 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.await_outbound(part.outbound)
             }
         }
-        bytes.clear();
         Ok(())
     }
 

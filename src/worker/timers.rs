@@ -62,6 +62,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if self.overdue.is_empty() {
             self.wheel.expired(now, &mut self.overdue);
         }
+        let (beats, tidies) = (now.since(self.beat_at) >= STEP, now.since(self.swept_at) >= TIDY);
+        if beats || tidies || !self.overdue.is_empty() {
+            // Whom a timer ends gets first what was for it.
+            self.send_left()?;
+        }
         for _ in 0..EXPIRES {
             match self.overdue.pop() {
                 Some(Timer::Connection(handle)) => self.expire(handle, now)?,
@@ -71,12 +76,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 None => break,
             }
         }
-        if now.since(self.beat_at) >= STEP {
+        if beats {
             self.end_refused(now);
             self.beat(now);
             self.gauges();
         }
-        if now.since(self.swept_at) >= TIDY {
+        if tidies {
             self.swept_at = now;
             let unix_millis = self.clock.unix_millis();
             self.site.groups().iter().for_each(|group| group.channel.expire(unix_millis));

@@ -1,5 +1,7 @@
 //! The turn: every stage once, each bounded.
 //!
+//! What sweep and intake have for clients is sent by the call that sleeps, in the next turn.
+//!
 //! Invariants: the worker sleeps only when no stage has anything to do before the wait is over.
 
 use super::{Owner, Progress, Worker};
@@ -24,10 +26,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let wait = self.wait(start);
         let mut ready = std::mem::take(&mut self.scratch.ready);
         ready.clear();
-        self.driver.turn(wait, &mut ready)?;
+        let awake = wait == Some(Duration::ZERO) || self.driver.has_news();
+        self.send_and_sleep(wait, &mut ready)?;
         self.bell.unpark();
         let now = self.clock.now();
-        self.count(Stage::Sleep, start, now);
+        self.count(if awake { Stage::Reap } else { Stage::Sleep }, start, now);
         self.recorder.add(Counter::Turns, 1);
         // Before the phase: at the end a connection that was just accepted is closed with the rest.
         for event in ready.drain(..) {
@@ -44,7 +47,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let taken = self.lap(Stage::Intake, reaped);
         self.groups.route(&self.site);
         let routed = self.lap(Stage::Route, taken);
-        self.sweep(now)?;
+        self.sweep(now);
         let swept = self.lap(Stage::Sweep, routed);
         self.timers(now)?;
         self.lap(Stage::Timers, swept);
@@ -70,6 +73,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     fn is_busy(&mut self) -> bool {
         !self.readable.is_empty()
             || !self.arrived.is_empty()
+            || self.left.more
             || self.groups.is_busy()
             || !self.overdue.is_empty()
     }

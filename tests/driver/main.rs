@@ -10,6 +10,7 @@ mod accepts;
 mod connects;
 mod sends;
 mod stage;
+mod turns;
 mod wakes;
 mod watches;
 
@@ -39,6 +40,10 @@ contract!(
     sends::a_stalled_peer_costs_little,
     sends::finish_lets_everything_arrive,
     sends::the_self_test_passes,
+    turns::a_turn_sends_before_it_sleeps,
+    turns::a_short_ends_the_sleep,
+    turns::a_turn_sends_more_than_a_queue_holds,
+    turns::a_short_in_a_turn_hides_behind_nothing,
     watches::hangup_sleeps_through_data,
     watches::hangup_hears_a_reset,
     watches::an_interest_answers_once,

@@ -249,7 +249,8 @@ impl Rig {
         mut kernel: impl FnMut(usize, &[u8]) -> Kernel,
     ) -> (Vec<(usize, usize)>, Settled) {
         let mut batch = Batch::new();
-        self.fanout.gather(count, bytes_max, &mut batch);
+        let gathered = self.fanout.gather(count, bytes_max, &mut batch);
+        let left = (self.fanout.ready(), self.fanout.is_waiting());
         let (mut shorts, mut sends) = (Vec::new(), Vec::new());
         for (place, (index, len)) in batch.iter().enumerate() {
             let (socket, bytes) = self.fanout.range(*index);
@@ -272,6 +273,10 @@ impl Rig {
         }
         let settled = self.fanout.settle(&batch, &shorts, self.now);
         self.check();
+        if shorts.is_empty() && !gathered.more {
+            let after = (self.fanout.ready(), self.fanout.is_waiting());
+            assert_eq!(after, left, "a batch that is the last word leaves nothing to do");
+        }
         for (to, _) in &sends {
             // A starved client is blocked without an effect: the beat sees to it.
             if let Some(client) = self.fanout.clients.find(self.peers[*to].id) {

@@ -150,6 +150,32 @@ impl Uring {
         self.ring.push(&poll.user_data(Kind::Wake.data(0, 0)));
     }
 
+    /// Runs the answers that have been reaped, a bounded number.
+    fn report(&mut self, out: &mut Vec<Ready>) {
+        let (mut woken, mut left) = (None, READY_MAX);
+        while left > 0 {
+            let Some(answer) = self.ring.answer() else { break };
+            left -= 1;
+            match Kind::of(answer.data) {
+                Some(kind @ (Kind::Hangup | Kind::Read | Kind::Write)) => {
+                    self.polled(kind, answer, out);
+                }
+                Some(Kind::Accept) => self.accepted(answer, out),
+                Some(Kind::Cancel) => {
+                    if let Some(acceptor) = acceptor(&mut self.acceptors, answer) {
+                        acceptor.cancelled(answer, &mut self.ring);
+                    }
+                }
+                // Several wakes are one report.
+                Some(Kind::Wake) => woken = Some(answer.more && woken != Some(false)),
+                Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
+            }
+        }
+        if let Some(more) = woken {
+            self.woken(more, out);
+        }
+    }
+
     /// Runs one poll's answer.
     fn polled(&mut self, kind: Kind, answer: Answer, out: &mut Vec<Ready>) {
         let (fd, generation) = (Kind::fd(answer.data), Kind::generation(answer.data));
@@ -277,30 +303,25 @@ impl Driver for Uring {
     }
 
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
-        self.ring.turn(wait)?;
-        let (mut woken, mut left) = (None, READY_MAX);
-        while left > 0 {
-            let Some(answer) = self.ring.answer() else { break };
-            left -= 1;
-            match Kind::of(answer.data) {
-                Some(kind @ (Kind::Hangup | Kind::Read | Kind::Write)) => {
-                    self.polled(kind, answer, out);
-                }
-                Some(Kind::Accept) => self.accepted(answer, out),
-                Some(Kind::Cancel) => {
-                    if let Some(acceptor) = acceptor(&mut self.acceptors, answer) {
-                        acceptor.cancelled(answer, &mut self.ring);
-                    }
-                }
-                // Several wakes are one report.
-                Some(Kind::Wake) => woken = Some(answer.more && woken != Some(false)),
-                Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
-            }
-        }
-        if let Some(more) = woken {
-            self.woken(more, out);
-        }
+        self.ring.turn(&[], wait, &mut Vec::new())?;
+        self.report(out);
         Ok(())
+    }
+
+    fn flush_and_turn(
+        &mut self,
+        sends: &[Outgoing<'_>],
+        wait: Option<Duration>,
+        out: &mut Vec<Ready>,
+        shorts: &mut Vec<Short>,
+    ) -> io::Result<()> {
+        self.ring.turn(sends, wait, shorts)?;
+        self.report(out);
+        Ok(())
+    }
+
+    fn has_news(&mut self) -> bool {
+        self.ring.has_news()
     }
 
     fn watch_cost(&self) -> usize {

@@ -3,10 +3,10 @@
 //! # Safety
 //! The kernel reads memory that entries point at, and no lifetime follows a pointer into the ring,
 //! so safe code cannot do it. What the blocks below rely on:
-//! 1. A send's bytes are borrowed for the whole of `send_all`, and with `MSG_DONTWAIT` a send is
-//!    over when the enter that submits it returns. `send_all` returns `Ok` only when every entry
+//! 1. A send's bytes are borrowed for the whole of `send_all` and `turn`, and with `MSG_DONTWAIT` a
+//!    send is over when the enter that submits it returns. Both return `Ok` only when every entry
 //!    has been submitted.
-//! 2. If it returns `Err`, entries that point at borrowed bytes may be left. The ring is then
+//! 2. If they return `Err`, entries that point at borrowed bytes may be left. The ring is then
 //!    `broken` and never entered again; dropping it drops them.
 //! 3. All other entries (poll, accept, cancel) hold integers only.
 //! 4. The argument of an enter lives on this stack, with its true type.
@@ -107,14 +107,54 @@ impl Ring {
         done
     }
 
-    /// Submits what is queued, sleeps up to `wait` if there is no answer yet, and reaps.
-    pub(super) fn turn(&mut self, wait: Option<Duration>) -> io::Result<()> {
+    /// Submits every send and whatever is queued, sleeps up to `wait` if there is no answer yet and
+    /// no send fell short, and reaps. The sends go with the call that sleeps if the queue has room.
+    pub(super) fn turn(
+        &mut self,
+        sends: &[Outgoing<'_>],
+        wait: Option<Duration>,
+        shorts: &mut Vec<Short>,
+    ) -> io::Result<()> {
         self.check()?;
+        let before = shorts.len();
+        if sends.len() > self.room() {
+            self.send_all(sends, shorts)?;
+            let wait = if shorts.len() > before { Some(Duration::ZERO) } else { wait };
+            return self.turn(&[], wait, shorts);
+        }
+        let slept = self.send_and_sleep(sends, wait, shorts);
+        // Not one entry with borrowed bytes may stay behind.
+        let done = slept.and_then(|()| finish(&mut self.ring, sends, shorts, &mut self.answers));
+        if let Err(error) = &done {
+            self.broken = Some(error.raw_os_error().unwrap_or(sys::EINVAL));
+        }
+        done
+    }
+
+    /// Free places in the submission queue.
+    fn room(&mut self) -> usize {
+        let sq = self.ring.submission();
+        sq.capacity() - sq.len()
+    }
+
+    /// As `turn`, for sends that fit; when it returns, some entries may not be submitted.
+    fn send_and_sleep(
+        &mut self,
+        sends: &[Outgoing<'_>],
+        wait: Option<Duration>,
+        shorts: &mut Vec<Short>,
+    ) -> io::Result<()> {
         let (submitter, mut sq, mut cq) = self.ring.split();
         let timespec = wait.map(types::Timespec::from);
         let args = types::SubmitArgs::new();
         let args = timespec.as_ref().map_or(args, |timespec| args.timespec(timespec));
         let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
+        for (send, index) in sends.iter().zip(0_u32..) {
+            // SAFETY: (1), (2).
+            unsafe { sq.push(&entry(send, index)) }.expect("the queue has room");
+        }
+        sq.sync();
+        // A send that falls short answers at once, and so ends the sleep.
         let mut sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
         // Nothing to submit, nothing deferred, nothing overflowed: then the kernel has no news
         // beyond what it has posted, and asking costs a system call.
@@ -127,20 +167,26 @@ impl Ring {
             let entered = unsafe { submitter.enter(queued, u32::from(sleep), flags, Some(&args)) };
             sq.sync();
             cq.sync();
-            reap(&mut cq, &[], &mut Vec::new(), &mut self.answers);
+            reap(&mut cq, sends, shorts, &mut self.answers);
             sleep = false;
             match entered {
                 Ok(_) => {}
                 // Slept its time, interrupted, or short of memory: the next turn goes on.
                 Err(error) if error.raw_os_error() == Some(sys::ETIME) || passes(&error) => break,
-                Err(error) => {
-                    self.broken = error.raw_os_error();
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
-        reap(&mut cq, &[], &mut Vec::new(), &mut self.answers);
+        reap(&mut cq, sends, shorts, &mut self.answers);
         Ok(())
+    }
+
+    /// Whether there are answers that a turn has only to take.
+    pub(super) fn has_news(&mut self) -> bool {
+        if !self.answers.is_empty() {
+            return true;
+        }
+        let (_, sq, cq) = self.ring.split();
+        sq.taskrun() || !cq.is_empty()
     }
 
     /// The next answer, in the order of arrival.
@@ -159,10 +205,9 @@ fn send_all(
     shorts: &mut Vec<Short>,
     answers: &mut VecDeque<Answer>,
 ) -> io::Result<()> {
-    let (submitter, mut sq, mut cq) = ring.split();
-    let mut rest = sends.iter().zip(0_u32..);
-    let mut fruitless = 0;
+    let mut rest = sends.iter().zip(0_u32..).peekable();
     loop {
+        let mut sq = ring.submission();
         while !sq.is_full() {
             let Some((send, index)) = rest.next() else { break };
             let entry = entry(send, index);
@@ -170,6 +215,24 @@ fn send_all(
             let pushed = unsafe { sq.push(&entry) };
             pushed.expect("the queue is not full");
         }
+        drop(sq);
+        finish(ring, sends, shorts, answers)?;
+        if rest.peek().is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Submits everything that is queued.
+fn finish(
+    ring: &mut IoUring,
+    sends: &[Outgoing<'_>],
+    shorts: &mut Vec<Short>,
+    answers: &mut VecDeque<Answer>,
+) -> io::Result<()> {
+    let (submitter, mut sq, mut cq) = ring.split();
+    let mut fruitless = 0;
+    loop {
         sq.sync();
         let queued = sq.len();
         if queued == 0 && !sq.cq_overflow() {

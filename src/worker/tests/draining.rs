@@ -208,6 +208,7 @@ fn an_upstream_stays_as_long_as_another_worker_has_readers() {
     world.say(upstream, b"id: 1\ndata: late\n\n");
     world.settle();
     other.turn();
+    other.turn();
     assert_eq!(data(&other.heard(far)), ["late"]);
     other.end();
     let took = world.end();
