@@ -12,11 +12,15 @@ use super::time::Moment;
 use std::time::Duration;
 
 const SLOTS: u64 = 512;
+const WORDS: usize = 8;
+const _: () = assert!(WORDS as u64 * 64 == SLOTS);
 
 /// Deadlines of keys of type `K`.
 #[derive(Debug)]
 pub struct Wheel<K> {
     slots: Vec<Vec<(Moment, K)>>,
+    /// A bit for each slot that holds something: to find the next one costs a few words.
+    filled: [u64; WORDS],
     tick: Duration,
     /// The tick up to which slots were emptied.
     done: u64,
@@ -27,7 +31,8 @@ impl<K: Copy> Wheel<K> {
     /// A wheel with this resolution; its span is 512 ticks.
     #[must_use]
     pub fn new(tick: Duration, now: Moment) -> Self {
-        let mut wheel = Self { slots: Vec::new(), tick, done: 0, len: 0 };
+        let filled = [0; WORDS];
+        let mut wheel = Self { slots: Vec::new(), filled, tick, done: 0, len: 0 };
         wheel.slots.resize_with(usize::try_from(SLOTS).unwrap_or(512), Vec::new);
         wheel.done = wheel.tick_of(now);
         wheel
@@ -38,6 +43,7 @@ impl<K: Copy> Wheel<K> {
         let due = self.tick_of(deadline) + 1;
         let tick = due.clamp(self.done + 1, self.done + SLOTS - 1);
         self.slots[slot(tick)].push((deadline, key));
+        self.filled[slot(tick) / 64] |= 1 << (slot(tick) % 64);
         self.len += 1;
     }
 
@@ -53,6 +59,7 @@ impl<K: Copy> Wheel<K> {
         for tick in first..=end {
             self.done = tick;
             let mut due = std::mem::take(&mut self.slots[slot(tick)]);
+            self.filled[slot(tick) / 64] &= !(1 << (slot(tick) % 64));
             self.len -= due.len();
             for (deadline, key) in due.drain(..) {
                 if deadline <= now { out.push(key) } else { self.set(deadline, key) }
@@ -70,11 +77,26 @@ impl<K: Copy> Wheel<K> {
         if self.len == 0 {
             return None;
         }
-        let tick = (self.done + 1..=self.done + SLOTS)
-            .find(|tick| !self.slots[slot(*tick)].is_empty())
-            .unwrap_or(self.done + 1);
+        let tick = self.next_filled(self.done + 1);
         let at = Moment::from_nanos(tick.saturating_mul(self.tick_nanos()));
         Some(at.since(now))
+    }
+
+    /// The first tick from `from` on whose slot holds something; there is one within a round.
+    fn next_filled(&self, from: u64) -> u64 {
+        let (word, bit) = (slot(from) / 64, from % 64);
+        // The word of `from` is looked at twice: its higher bits first, its lower ones last.
+        for step in 0..=WORDS {
+            let bits = self.filled[(word + step) % WORDS];
+            let bits = match step {
+                0 => bits >> bit << bit,
+                _ => bits,
+            };
+            if bits != 0 {
+                return from - bit + step as u64 * 64 + u64::from(bits.trailing_zeros());
+            }
+        }
+        from
     }
 
     /// How many timers are set, stale ones included.
@@ -132,6 +154,9 @@ mod tests {
                 assert!(open.iter().all(|(d, _)| d.after(tick) >= now), "seed {seed}: late");
                 assert_eq!(wheel.len(), open.len());
                 if let Some(wait) = wheel.wait(now) {
+                    let first = wheel.done + 1;
+                    let plain = (first..first + SLOTS).find(|t| !wheel.slots[slot(*t)].is_empty());
+                    assert_eq!(Some(wheel.next_filled(first)), plain, "seed {seed}");
                     let next = open.iter().map(|(d, _)| *d).min().unwrap();
                     let wake = now.after(wait);
                     assert!(wake <= next.after(tick * 2), "seed {seed}: sleeps too long");
