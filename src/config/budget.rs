@@ -50,6 +50,9 @@ pub const BACKLOG_BYTES: u64 = 64 << 20;
 /// What a relayed exchange holds past its sockets: 64 KiB each way.
 pub const RELAY_BYTES: u64 = 128 * 1024;
 
+/// What a worker's ring receives into ahead of being asked, and what keeps count of it.
+pub const AHEAD_BYTES: u64 = (1 << 20) + (32 << 10);
+
 /// Index of one kept event: position, age, topics, id.
 pub const EVENT_INDEX_BYTES: u64 = 128;
 
@@ -140,6 +143,10 @@ fn gateway(config: &Config, clients: u64, workers: u64) -> Vec<Line> {
         // limits.connections_max bounds it: a stream has a client.
         let why = "both ways, of stalled streams";
         lines.push(line("relays", clients, RELAY_BYTES, false, why));
+    }
+    if !backends.is_empty() {
+        let why = "received ahead by the io_uring driver";
+        lines.push(line("receive ring", workers, AHEAD_BYTES, true, why));
     }
     // [[backend]] idle_connections_max, to each endpoint from each worker.
     let kept =
@@ -327,7 +334,14 @@ mod tests {
     fn upstreams_and_backends_have_their_lines() {
         let base = Budget::new(&gateway(), &host());
         let names = |budget: &Budget| budget.lines.iter().map(|line| line.name).collect::<Vec<_>>();
-        for name in ["upstreams", "upstream index", "upstream events", "relays", "idle backends"] {
+        for name in [
+            "upstreams",
+            "upstream index",
+            "upstream events",
+            "relays",
+            "receive ring",
+            "idle backends",
+        ] {
             assert!(names(&base).contains(&name), "{name}");
             assert!(!names(&Budget::new(&Config::default(), &host())).contains(&name), "{name}");
         }

@@ -23,6 +23,16 @@ pub(super) fn recv(socket: Socket, into: &mut [u8]) -> Recv {
     }
 }
 
+/// Whether there is nothing to read, and no end.
+pub(super) fn has_nothing(socket: Socket) -> bool {
+    loop {
+        match sys::peek(socket.0) {
+            Err(sys::EINTR) => {}
+            found => return found == Err(sys::EAGAIN),
+        }
+    }
+}
+
 /// What a failed send means: the socket is full (or the kernel out of memory, which passes), or
 /// the connection is over.
 pub(super) fn unsent(errno: i32) -> Result<usize, i32> {

@@ -136,6 +136,16 @@ pub trait Driver {
     /// Reads what has arrived. Never waits.
     fn recv(&mut self, socket: Socket, into: &mut [u8]) -> Recv;
 
+    /// Whether the driver may receive on a socket before it is asked to, because its peer sends
+    /// little and often. No more than a hint: what `watch` and `recv` promise holds either way.
+    fn prefetch(&mut self, _: Socket, _on: bool) {}
+
+    /// Whether nothing has come that was not read, and no end either: only then is a connection
+    /// that was left idle fit for another exchange.
+    fn is_idle(&mut self, socket: Socket) -> bool {
+        matches!(self.recv(socket, &mut [0]), Recv::Empty)
+    }
+
     /// Adds an interest; `turn` answers once.
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest);
 

@@ -19,9 +19,9 @@ use socket2::SockAddr;
 use socket2::SockAddrStorage;
 
 pub(super) use libc::{
-    EAFNOSUPPORT, EAGAIN, EBUSY, ECONNREFUSED, EINPROGRESS, EINTR, EINVAL, ENAMETOOLONG, ENOBUFS,
-    ENOMEM, ENOSYS, ENOTCONN, EPERM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT,
-    EPOLLRDHUP, ETIME, IPPROTO_TCP, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    EAFNOSUPPORT, EAGAIN, EBUSY, ECANCELED, ECONNREFUSED, EINPROGRESS, EINTR, EINVAL, ENAMETOOLONG,
+    ENOBUFS, ENOMEM, ENOSYS, ENOTCONN, EPERM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT,
+    EPOLLOUT, EPOLLRDHUP, ETIME, IPPROTO_TCP, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK,
     TCP_DEFER_ACCEPT, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT,
 };
 
@@ -55,6 +55,14 @@ pub(super) fn recv(fd: i32, into: &mut [u8]) -> Result<usize, i32> {
     let flags = libc::MSG_DONTWAIT;
     // SAFETY: (1).
     check_size(unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), flags) })
+}
+
+/// As `recv` of one byte, which stays.
+pub(super) fn peek(fd: i32) -> Result<usize, i32> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    let mut byte = 0_u8;
+    // SAFETY: (1).
+    check_size(unsafe { libc::recv(fd, ptr::from_mut(&mut byte).cast(), 1, flags) })
 }
 
 /// Throws away what has arrived, up to about `bytes_max`; without copying it, where the socket is a

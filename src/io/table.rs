@@ -20,6 +20,14 @@ pub(super) const INTERESTS: u32 = HANGUP | READ | WRITE;
 pub(super) const CLOSING: u32 = 8;
 /// The epoll set knows the descriptor.
 pub(super) const REGISTERED: u32 = 16;
+/// The ring is to receive for it before it is asked to.
+pub(super) const EAGER: u32 = 16;
+/// `Read` is armed, and answered from what the ring receives.
+pub(super) const ASKED: u32 = 32;
+/// A receive is under way in the ring, until it says that it has ended.
+pub(super) const RECEIVING: u32 = 64;
+/// It has been told to end.
+pub(super) const STOPPING: u32 = 128;
 
 const FLAG_BITS: u32 = 8;
 
@@ -59,6 +67,11 @@ impl Entry {
         self.word & INTERESTS
     }
 
+    /// What the ring has under way for it.
+    pub(super) fn under_way(self) -> u32 {
+        self.word & (INTERESTS | RECEIVING)
+    }
+
     pub(super) fn raise(&mut self, flags: u32) {
         self.word |= flags;
     }
@@ -84,34 +97,49 @@ impl Entry {
     }
 }
 
-/// Entries by descriptor.
+/// Something for each descriptor, in chunks that are made when first needed.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    chunks: Vec<Option<Box<[Entry; CHUNK]>>>,
+pub(super) struct Chunks<T> {
+    chunks: Vec<Option<Box<[T; CHUNK]>>>,
 }
 
-impl Table {
-    /// The entry of `fd`, made if new; `None` if `fd` is no descriptor.
-    pub(super) fn entry(&mut self, fd: i32) -> Option<&mut Entry> {
+impl<T: Copy + Default> Chunks<T> {
+    /// What belongs to `fd`, made if new; `None` if `fd` is no descriptor.
+    pub(super) fn make(&mut self, fd: i32) -> Option<&mut T> {
         let index = usize::try_from(fd).ok()?;
         let chunk = index / CHUNK;
         if chunk >= self.chunks.len() {
             self.chunks.resize_with(chunk + 1, || None);
         }
         let chunk = self.chunks.get_mut(chunk)?;
-        chunk.get_or_insert_with(|| Box::new([Entry::default(); CHUNK])).get_mut(index % CHUNK)
+        chunk.get_or_insert_with(|| Box::new([T::default(); CHUNK])).get_mut(index % CHUNK)
+    }
+
+    /// What belongs to `fd`, if its chunk has been made.
+    pub(super) fn find(&mut self, fd: i32) -> Option<&mut T> {
+        let index = usize::try_from(fd).ok()?;
+        self.chunks.get_mut(index / CHUNK)?.as_mut()?.get_mut(index % CHUNK)
+    }
+}
+
+/// Entries by descriptor.
+#[derive(Debug, Default)]
+pub(super) struct Table(Chunks<Entry>);
+
+impl Table {
+    /// The entry of `fd`, made if new; `None` if `fd` is no descriptor.
+    pub(super) fn entry(&mut self, fd: i32) -> Option<&mut Entry> {
+        self.0.make(fd)
     }
 
     /// The entry of `fd`, if it is still the one of that generation.
     pub(super) fn find(&mut self, fd: i32, generation: u32) -> Option<&mut Entry> {
-        let index = usize::try_from(fd).ok()?;
-        let chunk = self.chunks.get_mut(index / CHUNK)?.as_mut()?;
-        chunk.get_mut(index % CHUNK).filter(|entry| entry.generation() == generation)
+        self.0.find(fd).filter(|entry| entry.generation() == generation)
     }
 
     /// Calls `each` with every descriptor that waits to be freed.
     pub(super) fn each_closing(&self, each: impl Fn(i32)) {
-        for (number, chunk) in self.chunks.iter().enumerate() {
+        for (number, chunk) in self.0.chunks.iter().enumerate() {
             for (index, entry) in chunk.iter().flat_map(|chunk| chunk.iter()).enumerate() {
                 if entry.has(CLOSING) {
                     i32::try_from(number * CHUNK + index).into_iter().for_each(&each);

@@ -18,6 +18,10 @@ use std::io;
 pub(super) const READS: usize = 256;
 /// Bytes for clients after which no further connection is read in one turn.
 const PASSED_BYTES: usize = 512 * 1024;
+/// A receive of so many bytes at most is a little.
+const LITTLE: usize = 1024;
+/// So many of them in a row are often.
+const OFTEN: u8 = 2;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// Reads a bounded number of connections, and passes on what came in one flush.
@@ -59,6 +63,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let received = self.driver.recv(socket, &mut input);
         let done = match received {
             Recv::Bytes(count) => {
+                self.measure(handle, count);
                 let bytes = input.get(..count).unwrap_or_default();
                 let more = count == input.len();
                 self.arrive(handle, bytes, more, passed, now)
@@ -74,6 +79,20 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         };
         self.scratch.input = input;
         done
+    }
+
+    /// Lets the driver receive by itself where a server sends little and often, as event streams
+    /// do, again and again because the driver stops at the first rush.
+    fn measure(&mut self, handle: Handle, count: usize) {
+        let Some(outbound) = self.outbounds.find_mut(handle) else { return };
+        if count > LITTLE {
+            outbound.little = 0;
+            return;
+        }
+        outbound.little = outbound.little.wrapping_add(1);
+        if outbound.little.is_multiple_of(OFTEN) {
+            self.driver.prefetch(outbound.socket, true);
+        }
     }
 
     /// Bytes came.

@@ -18,7 +18,7 @@ use crate::backend::{Address, Endpoint};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Outgoing, Recv, Remote, Socket};
+use crate::io::{Driver, Interest, Outgoing, Remote, Socket};
 use crate::metrics::{ConnectResult, Counter};
 use crate::tls;
 use std::fmt;
@@ -38,6 +38,8 @@ pub(super) struct Outbound {
     pub(super) unsent: Vec<u8>,
     /// It stands in the queue of those that may have input.
     pub(super) queued: bool,
+    /// Receives in a row that brought little.
+    pub(super) little: u8,
     /// It has carried an exchange before.
     pub(super) pooled: bool,
     /// When its time in the pool is over.
@@ -129,6 +131,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             tls,
             unsent: Vec::new(),
             queued: false,
+            little: 0,
             pooled: false,
             idle_until: Moment::START,
             timed: false,
@@ -397,7 +400,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return;
         }
         outbound.user = User::Pool;
-        outbound.pooled = true;
+        (outbound.pooled, outbound.little) = (true, 0);
+        self.driver.prefetch(outbound.socket, false);
         outbound.idle_until = now.after(time);
         self.pool.put(handle, &outbound.endpoint);
         // A busy connection comes back very often: one entry serves all its stays.
@@ -413,10 +417,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         loop {
             let handle = self.pool.take(endpoint)?;
             let socket = self.outbounds.find(handle)?.socket;
-            let said = self.driver.recv(socket, &mut [0]);
+            let idle = self.driver.is_idle(socket);
             let outbound = self.outbounds.find_mut(handle)?;
             outbound.user = user;
-            if matches!(said, Recv::Empty) {
+            if idle {
                 self.recorder.add(Counter::BackendReused, 1);
                 return Some(handle);
             }

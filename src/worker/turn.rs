@@ -45,10 +45,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.intake_outbounds(now)?;
         self.relieve(shortages, now);
         let taken = self.lap(Stage::Intake, reaped);
-        self.groups.route(&self.site);
-        let routed = self.lap(Stage::Route, taken);
-        self.sweep(now);
-        let swept = self.lap(Stage::Sweep, routed);
+        let mut swept = taken;
+        if self.groups.len() > 0 {
+            self.groups.route(&self.site);
+            let routed = self.lap(Stage::Route, taken);
+            self.sweep(now);
+            swept = self.lap(Stage::Sweep, routed);
+        }
         self.timers(now)?;
         self.lap(Stage::Timers, swept);
         Ok(Progress::Running)

@@ -8,6 +8,7 @@
 
 mod accepts;
 mod connects;
+mod prefetch;
 mod sends;
 mod stage;
 mod turns;
@@ -21,6 +22,12 @@ macro_rules! contract {
             $(#[test]
             fn $test() {
                 crate::stage::uring(stringify!($test), crate::$area::$test);
+            })*
+        }
+        mod eager {
+            $(#[test]
+            fn $test() {
+                crate::stage::eager(stringify!($test), crate::$area::$test);
             })*
         }
         mod epoll {
@@ -40,6 +47,14 @@ contract!(
     sends::a_stalled_peer_costs_little,
     sends::finish_lets_everything_arrive,
     sends::the_self_test_passes,
+    prefetch::pieces_keep_their_order,
+    prefetch::what_nobody_asks_for_stays_with_the_peer,
+    prefetch::an_end_waits_for_its_turn,
+    prefetch::a_peer_that_fails_is_an_errno,
+    prefetch::a_change_of_mind_loses_nothing,
+    prefetch::an_idle_connection_knows_what_has_come,
+    prefetch::thousands_share_what_there_is,
+    prefetch::a_close_gives_everything_back,
     turns::a_turn_sends_before_it_sleeps,
     turns::a_short_ends_the_sleep,
     turns::a_turn_sends_more_than_a_queue_holds,

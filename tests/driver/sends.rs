@@ -16,6 +16,7 @@ use tidegate::io::selftest;
 
 use crate::stage::DEADLINE;
 use crate::stage::Stage;
+use crate::stage::crowd;
 use crate::stage::eventually;
 
 /// More than one batch of sends, to as many sockets, each with bytes of its own.
@@ -36,6 +37,7 @@ pub(crate) fn silence_is_success(mut stage: Stage) {
         peer.read_exact(&mut got).unwrap();
         assert_eq!(String::from_utf8(got).unwrap(), line.repeat(2));
     }
+    clients.iter().for_each(|(socket, _)| stage.driver.close(*socket));
 }
 
 /// Full and drained again and again, at event sizes from small to large: nothing is lost, nothing
@@ -73,6 +75,7 @@ pub(crate) fn every_byte_of_a_short_is_accounted_for(mut stage: Stage) {
 /// 2,500 clients with two watches each go at once, which is more than any completion queue here
 /// holds; the shorts of the very next flush are all found, and no watch is lost either.
 pub(crate) fn a_short_hides_behind_nothing(mut stage: Stage) {
+    let _crowd = crowd();
     let full: Vec<_> = (0..20).map(|_| stage.connect_narrow()).collect();
     let event = [b'.'; 4096];
     for (socket, _) in &full {
@@ -106,6 +109,7 @@ pub(crate) fn a_short_hides_behind_nothing(mut stage: Stage) {
         heard.iter().all(|count| *count > 0)
     });
     assert!(heard.iter().all(|count| *count <= 2), "each interest at most once");
+    sockets.into_iter().chain(all).for_each(|socket| stage.driver.close(socket));
 }
 
 /// The second or third send to a peer that has gone fails, and says so by errno.

@@ -4,12 +4,16 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
 use tidegate::io::Driver;
+use tidegate::io::Interest;
 use tidegate::io::Outgoing;
 use tidegate::io::Ready;
+use tidegate::io::Recv;
+use tidegate::io::Remote;
 use tidegate::io::Short;
 use tidegate::io::Socket;
 use tidegate::io::Token;
@@ -39,9 +43,100 @@ pub(crate) fn uring(name: &str, test: fn(Stage)) {
     test(Stage::new("uring", |listeners, waker| Box::new(Uring::new(listeners, waker).unwrap())));
 }
 
+/// Runs `test` on io_uring, which receives before it is asked, on every socket that is read.
+pub(crate) fn eager(name: &str, test: fn(Stage)) {
+    if choice::probe_uring().is_err() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED eager::{name}: as uring::{name}");
+        return;
+    }
+    test(Stage::new("eager", |listeners, waker| {
+        Box::new(Eager(Uring::new(listeners, waker).unwrap()))
+    }));
+}
+
 /// Runs `test` on epoll.
 pub(crate) fn epoll(_: &str, test: fn(Stage)) {
     test(Stage::new("epoll", |listeners, waker| Box::new(Epoll::new(listeners, waker).unwrap())));
+}
+
+/// A driver that is told at every watch that the peer sends little and often.
+struct Eager<D>(D);
+
+impl<D: Driver> Driver for Eager<D> {
+    fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
+        self.0.prefetch(socket, true);
+        self.0.watch(socket, token, interest);
+    }
+
+    fn prefetch(&mut self, socket: Socket, on: bool) {
+        self.0.prefetch(socket, on);
+    }
+
+    fn is_idle(&mut self, socket: Socket) -> bool {
+        self.0.is_idle(socket)
+    }
+
+    fn flush(&mut self, sends: &[Outgoing<'_>]) -> std::io::Result<&[Short]> {
+        self.0.flush(sends)
+    }
+
+    fn recv(&mut self, socket: Socket, into: &mut [u8]) -> Recv {
+        self.0.recv(socket, into)
+    }
+
+    fn connect(&mut self, to: &Remote, token: Token) -> Result<Socket, i32> {
+        self.0.connect(to, token)
+    }
+
+    fn connected(&mut self, socket: Socket) -> Result<(), i32> {
+        self.0.connected(socket)
+    }
+
+    fn finish(&mut self, socket: Socket) {
+        self.0.finish(socket);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        self.0.close(socket);
+    }
+
+    fn reset(&mut self, socket: Socket) {
+        self.0.reset(socket);
+    }
+
+    fn accept(&mut self, on: bool) {
+        self.0.accept(on);
+    }
+
+    fn stop_listening(&mut self) {
+        self.0.stop_listening();
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> std::io::Result<()> {
+        self.0.turn(wait, out)
+    }
+
+    fn flush_and_turn(
+        &mut self,
+        sends: &[Outgoing<'_>],
+        wait: Option<Duration>,
+        out: &mut Vec<Ready>,
+        shorts: &mut Vec<Short>,
+    ) -> std::io::Result<()> {
+        self.0.flush_and_turn(sends, wait, out, shorts)
+    }
+
+    fn has_news(&mut self) -> bool {
+        self.0.has_news()
+    }
+
+    fn watch_cost(&self) -> usize {
+        self.0.watch_cost()
+    }
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
 }
 
 type Make = fn(Vec<Listener>, &Waker) -> Box<dyn Driver>;
@@ -154,6 +249,13 @@ impl Stage {
             }
         }
     }
+}
+
+/// Held by tests with thousands of connections: all at once they are more than a process may open.
+#[allow(clippy::disallowed_types, reason = "a lock among tests, not among workers")]
+pub(crate) fn crowd() -> impl Drop {
+    static CROWD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Polls `done` until the deadline.

@@ -16,6 +16,7 @@ use tidegate::io::Token;
 
 use crate::stage::DEADLINE;
 use crate::stage::Stage;
+use crate::stage::crowd;
 use crate::stage::eventually;
 
 impl Stage {
@@ -96,11 +97,13 @@ pub(crate) fn a_turn_sends_more_than_a_queue_holds(mut stage: Stage) {
         }
     }
     assert_eq!(stage.ready, []);
+    clients.iter().for_each(|(socket, _)| stage.driver.close(*socket));
 }
 
 /// Thousands of reports are due when a turn sends to full sockets: it finds every short, and the
 /// reports come in this turn or a later one.
 pub(crate) fn a_short_in_a_turn_hides_behind_nothing(mut stage: Stage) {
+    let _crowd = crowd();
     let full: Vec<_> = (0..20).map(|_| stage.connect_narrow()).collect();
     let event = [b'.'; 4096];
     for (socket, _) in &full {
@@ -113,14 +116,14 @@ pub(crate) fn a_short_in_a_turn_hides_behind_nothing(mut stage: Stage) {
     }
     stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
     assert_eq!(stage.ready, []);
-    let sockets = crowd.len();
+    let sockets: Vec<_> = crowd.iter().map(|(socket, _)| *socket).collect();
     crowd.clear();
     let sends: Vec<_> =
         full.iter().map(|(socket, _)| Outgoing { socket: *socket, bytes: &event }).collect();
     let shorts = stage.send_and_turn(&sends, Some(DEADLINE));
     let want: Vec<_> = (0..20).map(|index| Short { index, sent: Ok(0) }).collect();
     assert_eq!(shorts, want);
-    let mut heard = vec![0; sockets];
+    let mut heard = vec![0; sockets.len()];
     eventually("every hangup", || {
         for ready in stage.ready.drain(..) {
             let Ready::Watched { token, hangup: true, .. } = ready else { panic!("{ready:?}") };
@@ -130,4 +133,6 @@ pub(crate) fn a_short_in_a_turn_hides_behind_nothing(mut stage: Stage) {
         heard.iter().all(|count| *count > 0)
     });
     assert!(heard.iter().all(|count| *count <= 2), "each interest at most once");
+    let full = full.iter().map(|(socket, _)| *socket);
+    sockets.into_iter().chain(full).for_each(|socket| stage.driver.close(socket));
 }

@@ -90,7 +90,7 @@ impl Acceptor {
         } else {
             accepted(answer.result, self.index, out);
         }
-        if !answer.more {
+        if !answer.more() {
             self.armed = false;
             self.cancelling = false;
             if self.stopped {

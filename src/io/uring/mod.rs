@@ -5,15 +5,18 @@
 //! | send | within `flush` | only if it fell short |
 //! | poll of an interest | until it fires, or the socket is shut | once |
 //! | accept, one per listener | while accepting | per connection |
+//! | receive, where `prefetch` is on | until stopped, shut, or out of buffers | per piece |
 //! | poll of the eventfd | always | per wake |
 //!
 //! Invariants:
 //! 1. Nothing of a `flush` is in flight when it returns.
-//! 2. A descriptor is closed when no poll of it is armed: an armed poll holds the file open, so
-//!    `close` shuts the connection first, which makes every poll answer.
+//! 2. A descriptor is closed when no poll and no receive of it is armed: those hold the file open,
+//!    so `close` shuts the connection first, which makes each of them answer.
 //! 3. An answer carries descriptor and generation, so that a stale one finds nothing.
 //! 4. Answers are reaped first and run later: no recursion, bounded turns.
 //! 5. The ring belongs to the thread that made it.
+//! 6. A socket is read by the ring or by `recv(2)`, never by both: while a receive is under way,
+//!    and until what it brought is read, `recv` takes from that alone.
 
 use std::fmt;
 use std::io;
@@ -41,11 +44,15 @@ use crate::io::sys;
 use crate::io::table;
 use crate::io::table::Table;
 use crate::io::uring::accept::Acceptor;
+use crate::io::uring::eager::Eager;
 use crate::io::uring::ring::Answer;
 use crate::io::uring::ring::Ring;
 use crate::io::waker::Waker;
 
 mod accept;
+mod buffers;
+mod eager;
+mod held;
 mod ring;
 
 /// Reports per turn: a mass disconnect keeps nobody waiting.
@@ -64,6 +71,8 @@ pub(in crate::io::uring) enum Kind {
     Accept = 16,
     Cancel = 17,
     Wake = 18,
+    Receive = 19,
+    Stop = 20,
 }
 
 impl Kind {
@@ -82,6 +91,8 @@ impl Kind {
             16 => Self::Accept,
             17 => Self::Cancel,
             18 => Self::Wake,
+            19 => Self::Receive,
+            20 => Self::Stop,
             _ => return None,
         })
     }
@@ -114,6 +125,7 @@ pub struct Uring {
     acceptors: Vec<Acceptor>,
     table: Table,
     shorts: Vec<Short>,
+    eager: Eager,
     /// Invariant 5.
     thread: PhantomData<*const ()>,
 }
@@ -137,6 +149,7 @@ impl Uring {
             acceptors: acceptors.collect(),
             table: Table::default(),
             shorts: Vec::with_capacity(256),
+            eager: Eager::default(),
             thread: PhantomData,
         };
         uring.watch_waker();
@@ -152,6 +165,7 @@ impl Uring {
 
     /// Runs the answers that have been reaped, a bounded number.
     fn report(&mut self, out: &mut Vec<Ready>) {
+        self.report_unread(out);
         let (mut woken, mut left) = (None, READY_MAX);
         while left > 0 {
             let Some(answer) = self.ring.answer() else { break };
@@ -167,7 +181,10 @@ impl Uring {
                     }
                 }
                 // Several wakes are one report.
-                Some(Kind::Wake) => woken = Some(answer.more && woken != Some(false)),
+                Some(Kind::Wake) => woken = Some(answer.more() && woken != Some(false)),
+                Some(Kind::Receive) => self.received(answer, out),
+                // A receive that is not there any more needs no stop.
+                Some(Kind::Stop) => {}
                 Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
             }
         }
@@ -190,7 +207,7 @@ impl Uring {
                 writable: kind == Kind::Write,
                 hangup,
             });
-        } else if entry.armed() == 0 {
+        } else if entry.under_way() == 0 {
             entry.free();
             calls::free(fd);
         }
@@ -234,7 +251,15 @@ impl Driver for Uring {
     }
 
     fn recv(&mut self, socket: Socket, into: &mut [u8]) -> Recv {
-        calls::recv(socket, into)
+        self.take(socket, into).unwrap_or_else(|| calls::recv(socket, into))
+    }
+
+    fn prefetch(&mut self, socket: Socket, on: bool) {
+        self.set_eager(socket, on);
+    }
+
+    fn is_idle(&mut self, socket: Socket) -> bool {
+        !self.has_input(socket) && calls::has_nothing(socket)
     }
 
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
@@ -244,6 +269,10 @@ impl Driver for Uring {
         if entry.has(bit | table::CLOSING) {
             return;
         }
+        if interest == Interest::Read && self.ask(socket) {
+            return;
+        }
+        let Some(entry) = self.table.entry(socket.0) else { return };
         entry.raise(bit);
         // Errors and the end of both directions are always reported.
         let events = match interest {
@@ -275,13 +304,14 @@ impl Driver for Uring {
         if entry.has(table::CLOSING) {
             return;
         }
-        if entry.armed() == 0 {
+        if entry.under_way() == 0 {
             entry.free();
             calls::free(socket.0);
         } else {
             entry.raise(table::CLOSING);
             sys::shutdown(socket.0, sys::SHUT_RDWR);
         }
+        self.eager.forget(socket.0);
     }
 
     fn reset(&mut self, socket: Socket) {
@@ -303,6 +333,7 @@ impl Driver for Uring {
     }
 
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
+        let wait = self.patience(wait);
         self.ring.turn(&[], wait, &mut Vec::new())?;
         self.report(out);
         Ok(())
@@ -315,13 +346,14 @@ impl Driver for Uring {
         out: &mut Vec<Ready>,
         shorts: &mut Vec<Short>,
     ) -> io::Result<()> {
+        let wait = self.patience(wait);
         self.ring.turn(sends, wait, shorts)?;
         self.report(out);
         Ok(())
     }
 
     fn has_news(&mut self) -> bool {
-        self.ring.has_news()
+        self.eager.has_unread() || self.ring.has_news()
     }
 
     fn watch_cost(&self) -> usize {
@@ -342,6 +374,7 @@ impl Drop for Uring {
             }
         }
         self.table.each_closing(sys::close);
+        self.eager.close(&self.ring);
     }
 }
 

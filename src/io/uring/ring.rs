@@ -28,6 +28,7 @@ use crate::io::calls;
 use crate::io::choice::Unavailable;
 use crate::io::sys;
 use crate::io::uring::Kind;
+use crate::io::uring::buffers::Buffers;
 
 /// Submission entries, and so sends per enter: one enter stays within about a millisecond.
 const SUBMISSIONS: u32 = 256;
@@ -47,8 +48,19 @@ const FRUITLESS_MAX: u32 = 10_000;
 pub(super) struct Answer {
     pub(super) data: u64,
     pub(super) result: i32,
+    flags: u32,
+}
+
+impl Answer {
     /// The entry stays armed and will answer again.
-    pub(super) more: bool,
+    pub(super) fn more(self) -> bool {
+        io_uring::cqueue::more(self.flags)
+    }
+
+    /// The buffer that the kernel has taken for it.
+    pub(super) fn buffer(self) -> Option<u16> {
+        io_uring::cqueue::buffer_select(self.flags)
+    }
 }
 
 /// A ring and the answers that were reaped from it.
@@ -180,6 +192,15 @@ impl Ring {
         Ok(())
     }
 
+    /// Buffers for the kernel to receive into.
+    pub(super) fn buffers(&self) -> io::Result<Buffers> {
+        Buffers::open(&self.ring)
+    }
+
+    pub(super) fn close_buffers(&self, buffers: &Buffers) {
+        buffers.close(&self.ring);
+    }
+
     /// Whether there are answers that a turn has only to take.
     pub(super) fn has_news(&mut self) -> bool {
         if !self.answers.is_empty() {
@@ -187,6 +208,14 @@ impl Ring {
         }
         let (_, sq, cq) = self.ring.split();
         sq.taskrun() || !cq.is_empty()
+    }
+
+    /// All answers that there are by now; they stay.
+    pub(super) fn reaped(&mut self) -> impl Iterator<Item = &Answer> {
+        let (_, _, mut cq) = self.ring.split();
+        cq.sync();
+        reap(&mut cq, &[], &mut Vec::new(), &mut self.answers);
+        self.answers.iter()
     }
 
     /// The next answer, in the order of arrival.
@@ -281,8 +310,7 @@ fn reap(
     for cqe in &mut *cq {
         let (data, result) = (cqe.user_data(), cqe.result());
         if !matches!(Kind::of(data), Some(Kind::Send)) {
-            let more = io_uring::cqueue::more(cqe.flags());
-            answers.push_back(Answer { data, result, more });
+            answers.push_back(Answer { data, result, flags: cqe.flags() });
             continue;
         }
         let index = Kind::fd(data).cast_unsigned() as usize;
