@@ -138,3 +138,141 @@ fn a_trickle_is_received_by_the_ring_and_a_rush_is_not() {
     drop(rush.join().unwrap());
     uring.close(socket);
 }
+
+/// A socket for which the ring may receive, watched, and its peer.
+fn trickling(uring: &mut Uring, listener: &TcpListener) -> (Socket, TcpStream) {
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
+    uring.prefetch(socket, true);
+    uring.watch(socket, Token(1), Interest::Read);
+    (socket, peer)
+}
+
+/// Turns until something is reported, and forgets what.
+fn wait(uring: &mut Uring) {
+    let mut ready = Vec::new();
+    for _ in 0..10 {
+        uring.turn(Some(Duration::from_secs(1)), &mut ready).unwrap();
+        if !ready.is_empty() {
+            return;
+        }
+    }
+    panic!("nothing is reported");
+}
+
+/// What is held already needs no piece to be told, so a turn must not wait for one.
+#[test]
+fn what_is_held_is_told_without_a_sleep() {
+    let ring = match Ring::open() {
+        Ok(ring) => ring,
+        Err(cause) => return println!("SKIPPED what_is_held_is_told_without_a_sleep: {cause}"),
+    };
+    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (socket, mut peer) = trickling(&mut uring, &listener);
+    assert_eq!(uring.patience(None), None);
+    peer.write_all(b"little").unwrap();
+    wait(&mut uring);
+    assert_eq!(uring.take(socket, &mut [0; 4]), Some(Recv::Bytes(4)));
+    uring.watch(socket, Token(7), Interest::Read);
+    assert!(uring.has_news());
+    assert_eq!(uring.patience(None), Some(Duration::ZERO));
+    let mut ready = Vec::new();
+    uring.turn(None, &mut ready).unwrap();
+    let told = Ready::Watched { token: Token(7), readable: true, writable: false, hangup: false };
+    assert_eq!(ready, [told]);
+    assert_eq!(uring.take(socket, &mut [0; 4]), Some(Recv::Bytes(2)));
+    assert_eq!((uring.patience(None), uring.has_news()), (None, false));
+    uring.close(socket);
+}
+
+/// Sockets are closed while bytes wait for them, held already or not told yet. More bytes than
+/// there are buffers, so that one that was lost is missed.
+#[test]
+fn a_close_gives_buffers_and_descriptor_back() {
+    let ring = match Ring::open() {
+        Ok(ring) => ring,
+        Err(cause) => {
+            return println!("SKIPPED a_close_gives_buffers_and_descriptor_back: {cause}");
+        }
+    };
+    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for round in 0..800 {
+        let (socket, mut peer) = trickling(&mut uring, &listener);
+        uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        peer.write_all(&[b'.'; 4 * buffers::BUFFER]).unwrap();
+        if round % 2 == 0 {
+            wait(&mut uring);
+        }
+        let generation = uring.table.entry(socket.0).unwrap().generation();
+        uring.close(socket);
+        let mut turns = 0;
+        while uring.table.find(socket.0, generation).is_some() {
+            turns += 1;
+            assert!(turns < 100, "round {round}: the descriptor stays open");
+            uring.turn(Some(Duration::from_millis(100)), &mut Vec::new()).unwrap();
+        }
+    }
+    let (socket, mut peer) = trickling(&mut uring, &listener);
+    peer.write_all(b"little").unwrap();
+    wait(&mut uring);
+    assert_eq!(uring.take(socket, &mut [0; 64]), Some(Recv::Bytes(6)));
+    assert!(uring.table.entry(socket.0).unwrap().has(table::RECEIVING), "buffers are left");
+    uring.close(socket);
+}
+
+/// Others hold every buffer: a socket that finds none is watched as any other, says nothing while
+/// nothing comes, and is received for again when the others were read.
+#[test]
+fn a_socket_that_finds_no_buffer_is_as_any_other() {
+    const BYTES: usize = 40 * buffers::BUFFER;
+    let ring = match Ring::open() {
+        Ok(ring) => ring,
+        Err(cause) => {
+            return println!("SKIPPED a_socket_that_finds_no_buffer_is_as_any_other: {cause}");
+        }
+    };
+    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut hogs: Vec<_> = (0..100).map(|_| trickling(&mut uring, &listener)).collect();
+    for (_, peer) in &mut hogs {
+        peer.write_all(&[b'.'; BYTES]).unwrap();
+    }
+    let mut ready = Vec::new();
+    while ready.len() < hogs.len() {
+        uring.turn(Some(Duration::from_secs(10)), &mut ready).unwrap();
+    }
+    let (socket, mut peer) = trickling(&mut uring, &listener);
+    // It may be told once that there might be something.
+    uring.turn(Some(Duration::from_millis(20)), &mut Vec::new()).unwrap();
+    assert!(!uring.table.entry(socket.0).unwrap().has(table::EAGER), "there is a buffer left");
+    assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::Empty);
+    uring.watch(socket, Token(1), Interest::Read);
+    ready.clear();
+    uring.turn(Some(Duration::from_millis(20)), &mut ready).unwrap();
+    assert_eq!(ready, [], "nothing has come");
+    peer.write_all(b"little").unwrap();
+    wait(&mut uring);
+    assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::Bytes(6));
+    for (hog, _) in &hogs {
+        let mut left = BYTES;
+        while left > 0 {
+            match uring.recv(*hog, &mut [0; 4096]) {
+                Recv::Bytes(count) => left -= count,
+                Recv::Empty => uring.turn(Some(Duration::from_millis(1)), &mut ready).unwrap(),
+                other => panic!("{other:?}, {left} bytes are missing"),
+            }
+        }
+    }
+    uring.prefetch(socket, true);
+    for _ in 0..2 {
+        uring.watch(socket, Token(1), Interest::Read);
+        peer.write_all(b"again").unwrap();
+        wait(&mut uring);
+        assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::Bytes(5));
+    }
+    assert!(uring.table.entry(socket.0).unwrap().has(table::RECEIVING), "buffers are back");
+    uring.close(socket);
+    hogs.into_iter().for_each(|(hog, _)| uring.close(hog));
+}
