@@ -222,6 +222,10 @@ impl Driver for Epoll {
         calls::recv(socket, into)
     }
 
+    fn is_idle(&mut self, socket: Socket) -> bool {
+        calls::has_nothing(socket)
+    }
+
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
         let Some(entry) = self.table.entry(socket.0) else { return };
         let bit = table::bit(interest);

@@ -141,10 +141,9 @@ pub trait Driver {
     fn prefetch(&mut self, _: Socket, _on: bool) {}
 
     /// Whether nothing has come that was not read, and no end either: only then is a connection
-    /// that was left idle fit for another exchange.
-    fn is_idle(&mut self, socket: Socket) -> bool {
-        matches!(self.recv(socket, &mut [0]), Recv::Empty)
-    }
+    /// that was left idle fit for another exchange. `recv` may say `Empty` before that, where the
+    /// driver receives before it is asked. Takes nothing.
+    fn is_idle(&mut self, socket: Socket) -> bool;
 
     /// Adds an interest; `turn` answers once.
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest);

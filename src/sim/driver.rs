@@ -125,6 +125,10 @@ impl Driver for SimDriver {
         self.with(socket, "a recv", |net, id| net.server_recv(id, into)).unwrap_or(Recv::Empty)
     }
 
+    fn is_idle(&mut self, socket: Socket) -> bool {
+        self.with(socket, "a look", |net, id| net.server_is_idle(id)).unwrap_or(false)
+    }
+
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
         let bit = match interest {
             Interest::Hangup => HANGUP,

@@ -207,6 +207,12 @@ impl Net {
         Recv::Bytes(count)
     }
 
+    /// The server asks whether there is anything to read, or an end.
+    pub(super) fn server_is_idle(&self, id: usize) -> bool {
+        let link = self.links.get(id);
+        link.is_some_and(|link| link.failed.is_none() && link.up.is_empty() && !link.up_end)
+    }
+
     /// The server closes; with unread input the peer sees a reset and may lose what was sent.
     pub(super) fn server_close(&mut self, id: usize) {
         let now = self.now();

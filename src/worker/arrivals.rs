@@ -6,6 +6,7 @@
 use super::Worker;
 use super::outbound::{Ended, Stage, User};
 use super::relays::Passed;
+use crate::backend::Address;
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
@@ -22,6 +23,8 @@ const PASSED_BYTES: usize = 512 * 1024;
 const LITTLE: usize = 1024;
 /// So many of them in a row are often.
 const OFTEN: u8 = 2;
+/// Receives after which the driver is told again: it may have had no room for this connection.
+const AGAIN: u8 = 32;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// Reads a bounded number of connections, and passes on what came in one flush.
@@ -68,8 +71,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let more = count == input.len();
                 self.arrive(handle, bytes, more, passed, now)
             }
-            // Nothing can be sent any more, so no answer is to be expected.
-            Recv::Empty if self.is_broken(handle) => self.end_of_input(handle, false, now),
+            // Nothing can be sent any more, and nothing is on its way to be told.
+            Recv::Empty if self.is_broken(handle) && self.driver.is_idle(socket) => {
+                self.end_of_input(handle, false, now)
+            }
             Recv::Empty => {
                 self.await_outbound(handle);
                 Ok(())
@@ -82,7 +87,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Lets the driver receive by itself where a server sends little and often, as event streams
-    /// do, again and again because the driver stops at the first rush.
+    /// do; and after each rush, at which it stops. Unix sockets are read by calls: kernels are
+    /// known that lose their end in a receive that was there first.
     fn measure(&mut self, handle: Handle, count: usize) {
         let Some(outbound) = self.outbounds.find_mut(handle) else { return };
         if count > LITTLE {
@@ -90,7 +96,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return;
         }
         outbound.little = outbound.little.wrapping_add(1);
-        if outbound.little.is_multiple_of(OFTEN) {
+        let often = outbound.little == OFTEN || outbound.little.is_multiple_of(AGAIN);
+        if often && matches!(outbound.endpoint.address(), Address::Tcp(_)) {
             self.driver.prefetch(outbound.socket, true);
         }
     }

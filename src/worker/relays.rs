@@ -8,7 +8,7 @@
 //! 1. A relay has at most one connection to a backend, and the connection knows it.
 //! 2. Backpressure: a backend is not read while bytes for its client are stuck, and a client is not
 //!    read while bytes for its backend are; so each side holds one receive at most, besides what
-//!    its driver has received ahead (at most about 16 KiB).
+//!    its driver has received ahead (up to about 100 KiB of a rush).
 //! 3. What a turn passes to clients goes out in one flush, that of the turn or of the next sleep.
 //! 4. When the client has gone, its backend's connection is closed in the same turn (X4).
 

@@ -69,6 +69,35 @@ pub(crate) fn pieces_keep_their_order(mut stage: Stage) {
     stage.driver.close(socket);
 }
 
+/// Bytes of which the driver has heard in a flush, and more behind them that it has not: a read
+/// that comes before any turn takes them in their order.
+pub(crate) fn a_read_before_any_turn_keeps_the_order(mut stage: Stage) {
+    let (socket, mut peer) = stage.connect();
+    stage.driver.prefetch(socket, true);
+    peer.write_all(b"a").unwrap();
+    stage.read(socket, 1, 16);
+    stage.driver.watch(socket, Token(5), Interest::Read);
+    stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
+    peer.write_all(b"first").unwrap();
+    stage.send(socket, b"b").into_iter().for_each(drop);
+    peer.write_all(b"second").unwrap();
+    let (mut got, mut into) = (Vec::new(), [0; 16]);
+    if let Recv::Bytes(count) = stage.driver.recv(socket, &mut into) {
+        got.extend_from_slice(&into[..count]);
+    }
+    assert!(b"firstsecond".starts_with(&got), "{got:?}");
+    stage.ready.clear();
+    while got.len() < 11 {
+        stage.driver.watch(socket, Token(5), Interest::Read);
+        assert!(stage.watched(5).0);
+        if let Recv::Bytes(count) = stage.driver.recv(socket, &mut into) {
+            got.extend_from_slice(&into[..count]);
+        }
+    }
+    assert_eq!(got, b"firstsecond");
+    stage.driver.close(socket);
+}
+
 /// Nobody reads: nothing is reported, and the peer can send no more than a socket's buffers and a
 /// little. Then everything is there.
 pub(crate) fn what_nobody_asks_for_stays_with_the_peer(mut stage: Stage) {
@@ -186,6 +215,9 @@ pub(crate) fn an_idle_connection_knows_what_has_come(mut stage: Stage) {
                 assert!(stage.driver.is_idle(socket), "after {since}");
             } else {
                 eventually(how, || !stage.driver.is_idle(socket));
+            }
+            if how == "bytes" {
+                assert_eq!(stage.read(socket, 1, 16), b"b", "it takes nothing");
             }
             stage.ready.clear();
             stage.driver.close(socket);

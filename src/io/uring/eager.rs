@@ -33,8 +33,10 @@ use io_uring::opcode;
 use io_uring::types;
 use std::time::Duration;
 
-/// Buffers that one socket may hold unread, about: one that sends more is read better by calls.
-const HELD_MAX: u16 = 16;
+/// Buffers that one socket may hold unread before its receive is stopped: one that sends more is
+/// read better by calls. The kernel fills 33 for a socket at a time, and does so up to three
+/// times before it obeys.
+pub(super) const HELD_MAX: u16 = 16;
 
 /// What the ring receives by itself.
 #[derive(Debug, Default)]
@@ -63,6 +65,11 @@ impl Eager {
         if let Some(held) = &self.held {
             ring.close_buffers(held.buffers());
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&mut self, fd: i32) -> u16 {
+        self.held.as_mut().map_or(0, |held| held.count(fd))
     }
 
     fn has(&mut self, fd: i32) -> bool {
@@ -147,7 +154,7 @@ impl Uring {
             && self.ring.reaped().any(|answer| {
                 matches!(Kind::of(answer.data), Some(Kind::Receive))
                     && Kind::fd(answer.data) == socket.0
-                    && answer.result != STOPPED
+                    && !matches!(answer.result, STOPPED | NO_BUFFERS)
             })
     }
 
@@ -197,6 +204,17 @@ impl Uring {
         } else {
             let token = entry.token();
             self.watch(Socket(fd), token, Interest::Read);
+        }
+    }
+
+    /// A stop was answered. One that found nothing while the receive goes on is to be tried again.
+    pub(super) fn stopped(&mut self, answer: Answer) {
+        let (fd, generation) = (Kind::fd(answer.data), Kind::generation(answer.data));
+        if answer.result < 0
+            && let Some(entry) = self.table.find(fd, generation)
+        {
+            // Where the receive has ended its own answer has lowered it before.
+            entry.lower(table::STOPPING);
         }
     }
 

@@ -86,6 +86,12 @@ impl Held {
         self.queues.find(fd).is_some_and(|queue| queue.count > 0 || queue.end != 0)
     }
 
+    /// How many buffers of a descriptor are unread.
+    #[cfg(test)]
+    pub(super) fn count(&mut self, fd: i32) -> u16 {
+        self.queues.find(fd).map_or(0, |queue| queue.count)
+    }
+
     /// Reads; `None`: there is nothing and no end.
     pub(super) fn read(&mut self, fd: i32, into: &mut [u8]) -> Option<Recv> {
         let queue = self.queues.find(fd)?;

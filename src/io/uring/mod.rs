@@ -183,8 +183,7 @@ impl Uring {
                 // Several wakes are one report.
                 Some(Kind::Wake) => woken = Some(answer.more() && woken != Some(false)),
                 Some(Kind::Receive) => self.received(answer, out),
-                // A receive that is not there any more needs no stop.
-                Some(Kind::Stop) => {}
+                Some(Kind::Stop) => self.stopped(answer),
                 Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
             }
         }

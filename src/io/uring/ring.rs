@@ -28,7 +28,9 @@ use crate::io::calls;
 use crate::io::choice::Unavailable;
 use crate::io::sys;
 use crate::io::uring::Kind;
+use crate::io::uring::buffers::BUFFERS;
 use crate::io::uring::buffers::Buffers;
+use crate::io::uring::eager::HELD_MAX;
 
 /// Submission entries, and so sends per enter: one enter stays within about a millisecond.
 const SUBMISSIONS: u32 = 256;
@@ -37,6 +39,8 @@ const COMPLETIONS: u32 = 4096;
 /// Enters per turn. Recent kernels run some twenty pieces of deferred work in each; one turn takes
 /// in more than that, and still not everything.
 const ENTERS_MAX: u32 = 24;
+/// Pieces received ahead in one turn, about: a quarter of the buffers.
+const RECEIVED_MAX: usize = BUFFERS as usize / 4;
 /// Memory of the ring of a process that has just ended is still charged for a while.
 const MEMORY_RETRIES: u32 = 40;
 const MEMORY_PAUSE: Duration = Duration::from_millis(50);
@@ -55,6 +59,11 @@ impl Answer {
     /// The entry stays armed and will answer again.
     pub(super) fn more(self) -> bool {
         io_uring::cqueue::more(self.flags)
+    }
+
+    /// Of a receive that goes on by itself.
+    fn is_receive(self) -> bool {
+        matches!(Kind::of(self.data), Some(Kind::Receive))
     }
 
     /// The buffer that the kernel has taken for it.
@@ -170,6 +179,7 @@ impl Ring {
         let mut sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
         // Nothing to submit, nothing deferred, nothing overflowed: then the kernel has no news
         // beyond what it has posted, and asking costs a system call.
+        let mut received = 0;
         for _ in 0..ENTERS_MAX {
             if !sleep && sq.is_empty() && !sq.taskrun() && !sq.cq_overflow() {
                 break;
@@ -179,9 +189,15 @@ impl Ring {
             let entered = unsafe { submitter.enter(queued, u32::from(sleep), flags, Some(&args)) };
             sq.sync();
             cq.sync();
+            let reaped = self.answers.len();
             reap(&mut cq, sends, shorts, &mut self.answers);
+            received += count_receives(self.answers.iter().skip(reaped));
             sleep = false;
             match entered {
+                // What has come by itself is looked at before more of it may come.
+                Ok(_) if received >= RECEIVED_MAX || is_rush(self.answers.iter().skip(reaped)) => {
+                    break;
+                }
                 Ok(_) => {}
                 // Slept its time, interrupted, or short of memory: the next turn goes on.
                 Err(error) if error.raw_os_error() == Some(sys::ETIME) || passes(&error) => break,
@@ -321,6 +337,20 @@ fn reap(
     }
     // Hands the slots back to the kernel.
     cq.sync();
+}
+
+fn count_receives<'a>(answers: impl Iterator<Item = &'a Answer>) -> usize {
+    answers.filter(|answer| answer.is_receive()).count()
+}
+
+/// Whether one socket has received more than it may hold: its answers stand side by side.
+fn is_rush<'a>(answers: impl Iterator<Item = &'a Answer>) -> bool {
+    let (mut of, mut run) = (0, 0);
+    answers.filter(|answer| answer.is_receive()).any(|answer| {
+        run = if answer.data == of { run + 1 } else { 1 };
+        of = answer.data;
+        run > HELD_MAX
+    })
 }
 
 /// Interrupted, out of memory for a moment, or the completion queue must be emptied first.

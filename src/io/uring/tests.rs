@@ -160,6 +160,78 @@ fn wait(uring: &mut Uring) {
     panic!("nothing is reported");
 }
 
+/// A peer that has much to send, all of it there already, and nobody reads: a small part of the
+/// buffers is taken, the receive ends, and it does so again after it was started anew.
+#[test]
+fn a_rush_takes_few_buffers_and_ends_the_receive() {
+    let ring = match Ring::open() {
+        Ok(ring) => ring,
+        Err(cause) => {
+            return println!("SKIPPED a_rush_takes_few_buffers_and_ends_the_receive: {cause}");
+        }
+    };
+    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for early in [true, false] {
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
+        if early {
+            uring.prefetch(socket, true);
+            uring.watch(socket, Token(1), Interest::Read);
+            uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        }
+        peer.set_nonblocking(true).unwrap();
+        let fill = |peer: &mut TcpStream| while peer.write(&[b'.'; 65_536]).is_ok() {};
+        fill(&mut peer);
+        for again in 0..3 {
+            uring.prefetch(socket, true);
+            uring.watch(socket, Token(1), Interest::Read);
+            for _ in 0..20 {
+                uring.turn(Some(Duration::from_millis(1)), &mut Vec::new()).unwrap();
+            }
+            let held = uring.eager.count(socket.0);
+            assert!((1..=200).contains(&held), "{held} buffers, early {early}, time {again}");
+            let flags = uring.table.entry(socket.0).unwrap().under_way();
+            assert_eq!(flags & (table::RECEIVING | table::STOPPING), 0, "it has ended");
+            // A call takes what was held, and then what the kernel has.
+            while uring.recv(socket, &mut [0; 65_536]) != Recv::Empty {}
+            fill(&mut peer);
+        }
+        uring.close(socket);
+    }
+}
+
+/// `prefetch(false)` ends a receive under which nothing comes, and a watch goes on as a poll.
+#[test]
+fn a_receive_that_is_not_wished_any_more_becomes_a_poll() {
+    let ring = match Ring::open() {
+        Ok(ring) => ring,
+        Err(cause) => {
+            return println!(
+                "SKIPPED a_receive_that_is_not_wished_any_more_becomes_a_poll: {cause}"
+            );
+        }
+    };
+    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (socket, mut peer) = trickling(&mut uring, &listener);
+    for _ in 0..2 {
+        uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        assert_eq!(uring.table.entry(socket.0).unwrap().under_way(), table::RECEIVING);
+        uring.prefetch(socket, false);
+        for _ in 0..3 {
+            uring.turn(Some(Duration::from_millis(1)), &mut Vec::new()).unwrap();
+        }
+        assert_eq!(uring.table.entry(socket.0).unwrap().under_way(), table::READ);
+        peer.write_all(b"little").unwrap();
+        wait(&mut uring);
+        assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::Bytes(6));
+        uring.prefetch(socket, true);
+        uring.watch(socket, Token(1), Interest::Read);
+    }
+    uring.close(socket);
+}
+
 /// What is held already needs no piece to be told, so a turn must not wait for one.
 #[test]
 fn what_is_held_is_told_without_a_sleep() {

@@ -210,6 +210,10 @@ impl Driver for Fake {
         })
     }
 
+    fn is_idle(&mut self, socket: Socket) -> bool {
+        self.open(socket, |peer| peer.input.is_empty() && !peer.ended && !peer.broken)
+    }
+
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
         self.open(socket, |peer| {
             peer.token = Some(token);
