@@ -1,6 +1,6 @@
 //! Planted bugs: the harness must find each of them, or it is broken.
 //!
-//! Invariants: each is found as the law that it breaks, within a few seeds.
+//! Invariants: each is found as the law that it breaks, within a bounded number of seeds.
 
 use crate::gateway;
 use crate::worlds;
@@ -8,8 +8,10 @@ use tidegate::sim::faults::Canary;
 use tidegate::sim::scenario::Scenario;
 use tidegate::sim::verdict::Law;
 
-/// Within so many seeds each planted bug must be found.
-const SEEDS: u64 = 20;
+/// Within so many seeds each planted bug must be found. The rarest, a lost hangup, shows in one
+/// seed of eleven (28 of 300), so that a harness as good as this misses it once in two thousand
+/// changes of what chance draws.
+const SEEDS: u64 = 80;
 
 fn is_found(canary: Canary, law: Law, world: fn(u64) -> Scenario) {
     let found = (0..SEEDS).find_map(|seed| {
