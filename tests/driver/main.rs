@@ -51,6 +51,7 @@ contract!(
     prefetch::what_nobody_asks_for_stays_with_the_peer,
     prefetch::an_end_waits_for_its_turn,
     prefetch::a_peer_that_fails_is_an_errno,
+    prefetch::an_end_right_behind_the_last_bytes_is_told,
     prefetch::a_read_before_any_turn_keeps_the_order,
     prefetch::a_change_of_mind_loses_nothing,
     prefetch::an_idle_connection_knows_what_has_come,

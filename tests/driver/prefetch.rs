@@ -6,6 +6,7 @@
 use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use tidegate::io::Interest;
@@ -19,6 +20,16 @@ use crate::stage::crowd;
 use crate::stage::eventually;
 
 impl Stage {
+    /// A connection whose peer has sent a little already, as it often will: from the next watch on
+    /// the driver may receive by itself.
+    fn trickling(&mut self) -> (Socket, TcpStream) {
+        let (socket, mut peer) = self.connect();
+        self.driver.prefetch(socket, true);
+        peer.write_all(b"a").unwrap();
+        assert_eq!(self.read(socket, 1, 16), b"a");
+        (socket, peer)
+    }
+
     /// Watches, waits, receives, until so many bytes have come.
     fn read(&mut self, socket: Socket, count: usize, room: usize) -> Vec<u8> {
         let mut got = Vec::new();
@@ -72,10 +83,7 @@ pub(crate) fn pieces_keep_their_order(mut stage: Stage) {
 /// Bytes of which the driver has heard in a flush, and more behind them that it has not: a read
 /// that comes before any turn takes them in their order.
 pub(crate) fn a_read_before_any_turn_keeps_the_order(mut stage: Stage) {
-    let (socket, mut peer) = stage.connect();
-    stage.driver.prefetch(socket, true);
-    peer.write_all(b"a").unwrap();
-    stage.read(socket, 1, 16);
+    let (socket, mut peer) = stage.trickling();
     stage.driver.watch(socket, Token(5), Interest::Read);
     stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
     peer.write_all(b"first").unwrap();
@@ -101,10 +109,7 @@ pub(crate) fn a_read_before_any_turn_keeps_the_order(mut stage: Stage) {
 /// Nobody reads: nothing is reported, and the peer can send no more than a socket's buffers and a
 /// little. Then everything is there.
 pub(crate) fn what_nobody_asks_for_stays_with_the_peer(mut stage: Stage) {
-    let (socket, mut peer) = stage.connect();
-    stage.driver.prefetch(socket, true);
-    peer.write_all(b"....").unwrap();
-    stage.read(socket, 4, 16);
+    let (socket, mut peer) = stage.trickling();
     // From now on it may receive by itself.
     stage.driver.watch(socket, Token(1), Interest::Read);
     peer.write_all(b"....").unwrap();
@@ -130,10 +135,7 @@ pub(crate) fn what_nobody_asks_for_stays_with_the_peer(mut stage: Stage) {
 
 /// Bytes, then the end: told after them, and as often as it is asked.
 pub(crate) fn an_end_waits_for_its_turn(mut stage: Stage) {
-    let (socket, mut peer) = stage.connect();
-    stage.driver.prefetch(socket, true);
-    peer.write_all(b"a").unwrap();
-    assert_eq!(stage.read(socket, 1, 16), b"a");
+    let (socket, mut peer) = stage.trickling();
     stage.driver.watch(socket, Token(1), Interest::Read);
     peer.write_all(b"the rest").unwrap();
     peer.shutdown(std::net::Shutdown::Write).unwrap();
@@ -163,12 +165,60 @@ pub(crate) fn an_end_waits_for_its_turn(mut stage: Stage) {
     stage.nothing();
 }
 
+/// The last bytes and the end, or a reset, are both there before the driver looks, or before it is
+/// asked at all: the bytes are read, and then the end is told.
+pub(crate) fn an_end_right_behind_the_last_bytes_is_told(mut stage: Stage) {
+    let text = numbers(25_000);
+    let sizes = [8, 20_000, 50_000, 98_000].into_iter();
+    for (size, reset) in sizes.flat_map(|size| [(size, false), (size, true)]) {
+        for asked in ["before", "before, and a send since", "before, and a turn since", "after"] {
+            let (socket, mut peer) = stage.trickling();
+            if asked == "after" {
+                // What is under way ends, and there is a new start when all has come.
+                stage.driver.prefetch(socket, false);
+                stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
+            } else {
+                stage.driver.watch(socket, Token(1), Interest::Read);
+            }
+            stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
+            peer.write_all(&text[..size]).unwrap();
+            if reset {
+                let same = socket2::SockRef::from(&peer);
+                same.set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(peer);
+            match asked {
+                "before, and a send since" => stage.send(socket, b"b").into_iter().for_each(drop),
+                "before, and a turn since" => {
+                    stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
+                }
+                _ => {}
+            }
+            stage.ready.clear();
+            stage.driver.prefetch(socket, true);
+            let (mut got, mut into) = (Vec::new(), [0; 3_000]);
+            let end = loop {
+                stage.driver.watch(socket, Token(5), Interest::Read);
+                assert!(stage.watched(5).0);
+                match stage.driver.recv(socket, &mut into) {
+                    Recv::Bytes(count) => got.extend_from_slice(&into[..count]),
+                    Recv::Empty => {}
+                    end => break end,
+                }
+            };
+            let what = format!("{size} bytes, reset {reset}, asked {asked}");
+            assert!(got == text[..size], "{} of {what}", got.len());
+            // A send to a peer that has gone is answered by a reset.
+            let orderly = !reset && asked != "before, and a send since";
+            assert!(end == Recv::End || !orderly, "{end:?}, {what}");
+            stage.driver.close(socket);
+        }
+    }
+}
+
 /// A reset while the driver receives.
 pub(crate) fn a_peer_that_fails_is_an_errno(mut stage: Stage) {
-    let (socket, mut peer) = stage.connect();
-    stage.driver.prefetch(socket, true);
-    peer.write_all(b"a").unwrap();
-    stage.read(socket, 1, 16);
+    let (socket, peer) = stage.trickling();
     stage.driver.watch(socket, Token(1), Interest::Read);
     let peer = socket2::Socket::from(peer);
     peer.set_linger(Some(Duration::ZERO)).unwrap();
@@ -186,10 +236,7 @@ pub(crate) fn an_idle_connection_knows_what_has_come(mut stage: Stage) {
         for (since, on) in
             ["nothing", "a send", "a turn"].into_iter().flat_map(|s| [(s, true), (s, false)])
         {
-            let (socket, mut peer) = stage.connect();
-            stage.driver.prefetch(socket, true);
-            peer.write_all(b"a").unwrap();
-            stage.read(socket, 1, 16);
+            let (socket, mut peer) = stage.trickling();
             stage.driver.watch(socket, Token(1), Interest::Read);
             stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
             assert_eq!(stage.ready, []);
@@ -295,10 +342,7 @@ pub(crate) fn thousands_share_what_there_is(mut stage: Stage) {
 /// their peers read the end, and those that come later are served.
 pub(crate) fn a_close_gives_everything_back(mut stage: Stage) {
     for _ in 0..300 {
-        let (socket, mut peer) = stage.connect();
-        stage.driver.prefetch(socket, true);
-        peer.write_all(b"a").unwrap();
-        stage.read(socket, 1, 16);
+        let (socket, mut peer) = stage.trickling();
         stage.driver.watch(socket, Token(1), Interest::Read);
         peer.write_all(&[b'.'; 8_000]).unwrap();
         assert!(stage.watched(1).0);
