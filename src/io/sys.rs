@@ -131,12 +131,22 @@ pub(super) fn local(fd: i32) -> Result<SocketAddr, i32> {
 
 /// Reads and clears `SO_ERROR`.
 pub(super) fn pending_error(fd: i32) -> Result<(), i32> {
-    let (mut error, mut size) = (0_i32, 4);
-    let at = ptr::from_mut(&mut error).cast();
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_ERROR);
-    // SAFETY: (2).
-    check(unsafe { libc::getsockopt(fd, level, name, at, &raw mut size) })?;
+    let error = option(fd, libc::SO_ERROR)?;
     if error == 0 { Ok(()) } else { Err(error) }
+}
+
+/// Whether it is a Unix socket.
+pub(super) fn is_unix(fd: i32) -> bool {
+    option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX)
+}
+
+/// A number at the level of sockets.
+fn option(fd: i32, name: libc::c_int) -> Result<i32, i32> {
+    let (mut value, mut size) = (0_i32, 4);
+    let at = ptr::from_mut(&mut value).cast();
+    // SAFETY: (2).
+    check(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, at, &raw mut size) })?;
+    Ok(value)
 }
 
 /// `poll(2)` without waiting: whether there is anything to read, room to write, or an end.

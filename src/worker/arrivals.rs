@@ -6,7 +6,6 @@
 use super::Worker;
 use super::outbound::{Ended, Stage, User};
 use super::relays::Passed;
-use crate::backend::Address;
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
@@ -87,8 +86,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Lets the driver receive by itself where a server sends little and often, as event streams
-    /// do; and after each rush, at which it stops. Unix sockets are read by calls: kernels are
-    /// known that lose their end in a receive that was there first.
+    /// do; and again after each rush, at which it stops.
     fn measure(&mut self, handle: Handle, count: usize) {
         let Some(outbound) = self.outbounds.find_mut(handle) else { return };
         if count > LITTLE {
@@ -96,8 +94,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return;
         }
         outbound.little = outbound.little.wrapping_add(1);
-        let often = outbound.little == OFTEN || outbound.little.is_multiple_of(AGAIN);
-        if often && matches!(outbound.endpoint.address(), Address::Tcp(_)) {
+        if outbound.little == OFTEN || outbound.little.is_multiple_of(AGAIN) {
             self.driver.prefetch(outbound.socket, true);
         }
     }

@@ -197,7 +197,9 @@ impl Uring {
         let (fd, generation) = (Kind::fd(answer.data), Kind::generation(answer.data));
         let Some(entry) = self.table.find(fd, generation) else { return };
         entry.lower(u32::from(kind as u8));
-        if !entry.has(table::CLOSING) {
+        if entry.has(table::CLOSING) {
+            self.closed(fd, generation);
+        } else {
             // A negative result: the kernel would not watch it, so the connection is of no use.
             let hangup = answer.result < 0 || answer.result.cast_unsigned() & GONE != 0;
             out.push(Ready::Watched {
@@ -206,7 +208,12 @@ impl Uring {
                 writable: kind == Kind::Write,
                 hangup,
             });
-        } else if entry.under_way() == 0 {
+        }
+    }
+
+    /// Frees the descriptor of a closed socket when nothing of it is under way.
+    fn closed(&mut self, fd: i32, generation: u32) {
+        if let Some(entry) = self.table.find(fd, generation).filter(|e| e.under_way() == 0) {
             entry.free();
             calls::free(fd);
         }
@@ -332,10 +339,7 @@ impl Driver for Uring {
     }
 
     fn turn(&mut self, wait: Option<Duration>, out: &mut Vec<Ready>) -> io::Result<()> {
-        let wait = self.patience(wait);
-        self.ring.turn(&[], wait, &mut Vec::new())?;
-        self.report(out);
-        Ok(())
+        self.flush_and_turn(&[], wait, out, &mut Vec::new())
     }
 
     fn flush_and_turn(

@@ -179,7 +179,7 @@ impl Ring {
         let mut sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
         // Nothing to submit, nothing deferred, nothing overflowed: then the kernel has no news
         // beyond what it has posted, and asking costs a system call.
-        let mut received = 0;
+        let mut ahead = Ahead::default();
         for _ in 0..ENTERS_MAX {
             if !sleep && sq.is_empty() && !sq.taskrun() && !sq.cq_overflow() {
                 break;
@@ -191,13 +191,10 @@ impl Ring {
             cq.sync();
             let reaped = self.answers.len();
             reap(&mut cq, sends, shorts, &mut self.answers);
-            received += count_receives(self.answers.iter().skip(reaped));
+            let enough = ahead.is_enough(self.answers.iter().skip(reaped));
             sleep = false;
             match entered {
-                // What has come by itself is looked at before more of it may come.
-                Ok(_) if received >= RECEIVED_MAX || is_rush(self.answers.iter().skip(reaped)) => {
-                    break;
-                }
+                Ok(_) if enough => break,
                 Ok(_) => {}
                 // Slept its time, interrupted, or short of memory: the next turn goes on.
                 Err(error) if error.raw_os_error() == Some(sys::ETIME) || passes(&error) => break,
@@ -339,18 +336,28 @@ fn reap(
     cq.sync();
 }
 
-fn count_receives<'a>(answers: impl Iterator<Item = &'a Answer>) -> usize {
-    answers.filter(|answer| answer.is_receive()).count()
+/// What one turn has received ahead.
+#[derive(Debug, Default)]
+struct Ahead {
+    pieces: usize,
+    /// The receive that the last one is of, and how many of it stand side by side.
+    last: u64,
+    run: u16,
 }
 
-/// Whether one socket has received more than it may hold: its answers stand side by side.
-fn is_rush<'a>(answers: impl Iterator<Item = &'a Answer>) -> bool {
-    let (mut of, mut run) = (0, 0);
-    answers.filter(|answer| answer.is_receive()).any(|answer| {
-        run = if answer.data == of { run + 1 } else { 1 };
-        of = answer.data;
-        run > HELD_MAX
-    })
+impl Ahead {
+    /// Adds answers; true: they are to be looked at before more may come, since there are many, or
+    /// one socket has had more than it may hold.
+    fn is_enough<'a>(&mut self, answers: impl Iterator<Item = &'a Answer>) -> bool {
+        let mut rush = false;
+        for answer in answers.filter(|answer| answer.is_receive()) {
+            self.pieces += 1;
+            self.run = if answer.data == self.last { self.run.saturating_add(1) } else { 1 };
+            self.last = answer.data;
+            rush |= self.run > HELD_MAX;
+        }
+        rush || self.pieces >= RECEIVED_MAX
+    }
 }
 
 /// Interrupted, out of memory for a moment, or the completion queue must be emptied first.

@@ -6,8 +6,17 @@ use std::net::Ipv4Addr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::io::choice::Unavailable;
+
+/// A driver over this ring and somebody to accept from; `None`, and a line, where there is no ring.
+fn open(name: &str, ring: Result<Ring, Unavailable>) -> Option<(Uring, TcpListener)> {
+    let ring = ring.inspect_err(|cause| println!("SKIPPED {name}: {cause}")).ok()?;
+    let uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
+    Some((uring, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()))
+}
 
 #[test]
 fn data_keeps_its_three_parts() {
@@ -37,12 +46,9 @@ fn data_keeps_its_three_parts() {
 #[test]
 fn shorts_behind_an_overflow_are_found() {
     const SMALL: u16 = 256;
-    let ring = match Ring::with_completions(u32::from(SMALL)) {
-        Ok(ring) => ring,
-        Err(cause) => return println!("SKIPPED shorts_behind_an_overflow_are_found: {cause}"),
-    };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let ring = Ring::with_completions(u32::from(SMALL));
+    let name = "shorts_behind_an_overflow_are_found";
+    let Some((mut uring, listener)) = open(name, ring) else { return };
     let pair = || {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (ours, _) = listener.accept().unwrap();
@@ -90,16 +96,11 @@ fn shorts_behind_an_overflow_are_found() {
 #[allow(clippy::disallowed_methods, reason = "a peer that writes while the test reads")]
 #[test]
 fn a_trickle_is_received_by_the_ring_and_a_rush_is_not() {
-    let ring = match Ring::open() {
-        Ok(ring) => ring,
-        Err(cause) => {
-            return println!(
-                "SKIPPED a_trickle_is_received_by_the_ring_and_a_rush_is_not: {cause}"
-            );
-        }
+    let Some((mut uring, listener)) =
+        open("a_trickle_is_received_by_the_ring_and_a_rush_is_not", Ring::open())
+    else {
+        return;
     };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
     uring.prefetch(socket, true);
@@ -164,14 +165,11 @@ fn wait(uring: &mut Uring) {
 /// buffers is taken, the receive ends, and it does so again after it was started anew.
 #[test]
 fn a_rush_takes_few_buffers_and_ends_the_receive() {
-    let ring = match Ring::open() {
-        Ok(ring) => ring,
-        Err(cause) => {
-            return println!("SKIPPED a_rush_takes_few_buffers_and_ends_the_receive: {cause}");
-        }
+    let Some((mut uring, listener)) =
+        open("a_rush_takes_few_buffers_and_ends_the_receive", Ring::open())
+    else {
+        return;
     };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     for early in [true, false] {
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
@@ -201,19 +199,61 @@ fn a_rush_takes_few_buffers_and_ends_the_receive() {
     }
 }
 
+/// Twice as many pieces as there are buffers, for sockets that are each read as soon as they are
+/// told: turns take in so few at a time that a buffer is always left.
+#[test]
+fn many_trickles_do_not_spend_the_buffers() {
+    const PIECES: usize = 10;
+    let name = "many_trickles_do_not_spend_the_buffers";
+    let Some((mut uring, listener)) = open(name, Ring::open()) else { return };
+    let count = 2 * usize::from(buffers::BUFFERS) / PIECES;
+    let mut crowd: Vec<_> = (0..count).map(|_| trickling(&mut uring, &listener)).collect();
+    uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    for (_, peer) in &mut crowd {
+        peer.write_all(&[b'.'; PIECES * buffers::BUFFER]).unwrap();
+    }
+    let mut left = count * PIECES * buffers::BUFFER;
+    for _ in 0..1_000 {
+        uring.turn(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
+        for (socket, _) in &crowd {
+            if let Recv::Bytes(bytes) = uring.recv(*socket, &mut [0; PIECES * buffers::BUFFER]) {
+                left -= bytes;
+            }
+            assert!(uring.table.entry(socket.0).unwrap().has(table::EAGER), "no buffer was left");
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    assert_eq!(left, 0);
+    crowd.into_iter().for_each(|(socket, _)| uring.close(socket));
+}
+
+#[test]
+fn a_unix_socket_is_watched_by_polls() {
+    let name = "a_unix_socket_is_watched_by_polls";
+    let Some((mut uring, _)) = open(name, Ring::open()) else { return };
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    let socket = Socket(ours.into_raw_fd());
+    uring.prefetch(socket, true);
+    uring.watch(socket, Token(1), Interest::Read);
+    assert_eq!(uring.table.entry(socket.0).unwrap().under_way(), table::READ);
+    peer.write_all(b"little").unwrap();
+    drop(peer);
+    wait(&mut uring);
+    assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::Bytes(6));
+    assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::End);
+    uring.close(socket);
+}
+
 /// `prefetch(false)` ends a receive under which nothing comes, and a watch goes on as a poll.
 #[test]
 fn a_receive_that_is_not_wished_any_more_becomes_a_poll() {
-    let ring = match Ring::open() {
-        Ok(ring) => ring,
-        Err(cause) => {
-            return println!(
-                "SKIPPED a_receive_that_is_not_wished_any_more_becomes_a_poll: {cause}"
-            );
-        }
+    let Some((mut uring, listener)) =
+        open("a_receive_that_is_not_wished_any_more_becomes_a_poll", Ring::open())
+    else {
+        return;
     };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (socket, mut peer) = trickling(&mut uring, &listener);
     for _ in 0..2 {
         uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
@@ -235,12 +275,10 @@ fn a_receive_that_is_not_wished_any_more_becomes_a_poll() {
 /// What is held already needs no piece to be told, so a turn must not wait for one.
 #[test]
 fn what_is_held_is_told_without_a_sleep() {
-    let ring = match Ring::open() {
-        Ok(ring) => ring,
-        Err(cause) => return println!("SKIPPED what_is_held_is_told_without_a_sleep: {cause}"),
+    let Some((mut uring, listener)) = open("what_is_held_is_told_without_a_sleep", Ring::open())
+    else {
+        return;
     };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (socket, mut peer) = trickling(&mut uring, &listener);
     assert_eq!(uring.patience(None), None);
     peer.write_all(b"little").unwrap();
@@ -262,14 +300,11 @@ fn what_is_held_is_told_without_a_sleep() {
 /// there are buffers, so that one that was lost is missed.
 #[test]
 fn a_close_gives_buffers_and_descriptor_back() {
-    let ring = match Ring::open() {
-        Ok(ring) => ring,
-        Err(cause) => {
-            return println!("SKIPPED a_close_gives_buffers_and_descriptor_back: {cause}");
-        }
+    let Some((mut uring, listener)) =
+        open("a_close_gives_buffers_and_descriptor_back", Ring::open())
+    else {
+        return;
     };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     for round in 0..800 {
         let (socket, mut peer) = trickling(&mut uring, &listener);
         uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
@@ -299,14 +334,11 @@ fn a_close_gives_buffers_and_descriptor_back() {
 #[test]
 fn a_socket_that_finds_no_buffer_is_as_any_other() {
     const BYTES: usize = 40 * buffers::BUFFER;
-    let ring = match Ring::open() {
-        Ok(ring) => ring,
-        Err(cause) => {
-            return println!("SKIPPED a_socket_that_finds_no_buffer_is_as_any_other: {cause}");
-        }
+    let Some((mut uring, listener)) =
+        open("a_socket_that_finds_no_buffer_is_as_any_other", Ring::open())
+    else {
+        return;
     };
-    let mut uring = Uring::over(ring, Vec::new(), &Waker::new().unwrap());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut hogs: Vec<_> = (0..100).map(|_| trickling(&mut uring, &listener)).collect();
     for (_, peer) in &mut hogs {
         peer.write_all(&[b'.'; BYTES]).unwrap();
