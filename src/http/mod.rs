@@ -31,6 +31,8 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// Bytes of a body, without its chunk framing.
     pub body_bytes_max: usize,
+    /// Whether `GET` and `HEAD` may have a body.
+    pub stray_bodies: bool,
 }
 
 impl Default for Limits {
@@ -40,16 +42,17 @@ impl Default for Limits {
             headers_max: 100,
             target_bytes_max: 8 * 1024,
             body_bytes_max: 1024 * 1024,
+            stray_bodies: false,
         }
     }
 }
 
 impl Limits {
-    /// The same for a body of any length. A head is decoded with these limits where its body may
+    /// The same for a body of any length, on any method. A head is decoded with these limits where its body may
     /// belong to somebody else; [`h1::Head::fits`] then judges the bodies that are ours.
     #[must_use]
     pub fn any_body(self) -> Self {
-        Self { body_bytes_max: usize::MAX, ..self }
+        Self { body_bytes_max: usize::MAX, stray_bodies: true, ..self }
     }
 }
 

@@ -110,7 +110,8 @@ pub struct Relay {
     upload: Upload,
     download: Download,
     takes_trailers: bool,
-    /// The backend sent something behind its response.
+    /// The backend's connection takes no other request: something came behind its response, or
+    /// the body of this request was stray.
     is_spoiled: bool,
     fault: Option<BadAnswer>,
     end: Option<End>,
@@ -142,7 +143,7 @@ impl Relay {
             upload,
             download: Download::None,
             takes_trailers: plan.takes_trailers,
-            is_spoiled: false,
+            is_spoiled: plan.has_stray_body(),
             fault: None,
             end: None,
             client_next: ClientNext::Close,

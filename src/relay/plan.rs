@@ -83,6 +83,13 @@ impl Plan {
         !matches!(self.framing, Framing::None | Framing::Sized(0))
     }
 
+    /// Whether it has one that backends read differently; see
+    /// [`crate::http::h1::Head::has_stray_body`].
+    #[must_use]
+    pub fn has_stray_body(&self) -> bool {
+        self.has_body() && matches!(&*self.method, "GET" | "HEAD")
+    }
+
     /// Whether the request may be sent twice (RFC 9110 section 9.2.2).
     #[must_use]
     pub fn is_idempotent(&self) -> bool {

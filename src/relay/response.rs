@@ -93,7 +93,7 @@ impl Relay {
                 ResponseItem::Head(head) => self.pass_head(&head, at, out.client)?,
                 ResponseItem::Trailers(fields) => trailers = Some(fields),
                 ResponseItem::End => {
-                    self.is_spoiled = !input.is_empty();
+                    self.is_spoiled |= !input.is_empty();
                     return Ok(self.finish(trailers, out));
                 }
                 ResponseItem::Tunnel => {

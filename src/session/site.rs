@@ -49,6 +49,7 @@ impl Site {
             headers_max: config.limits.headers_max,
             target_bytes_max: config.limits.target_bytes_max,
             body_bytes_max: config.limits.body_bytes_max,
+            stray_bodies: false,
         };
         let gateway = &config.gateway;
         let router = Router::new(gateway, channel.hasher());

@@ -9,6 +9,7 @@ use crate::stage::proxy;
 
 crate::on_both_drivers!(
     a_request_body_keeps_its_framing,
+    a_body_of_a_get_passes_and_nothing_behind_it,
     a_response_body_keeps_its_framing,
     large_bodies_pass_both_ways_at_once,
     a_body_passes_piece_by_piece,
@@ -42,6 +43,37 @@ fn a_request_body_keeps_its_framing(io: Io) {
         assert_eq!(chunked.field("content-length"), None);
         assert!(sized.whole && chunked.whole);
     }
+}
+
+/// Search engines are asked so. Since others take such a body for the next request, no connection
+/// takes another request after it.
+fn a_body_of_a_get_passes_and_nothing_behind_it(io: Io) {
+    let origin = Origin::start(|call| {
+        call.read_body();
+        call.respond(200, "", call.asked.body.clone())
+    });
+    let server = proxy(io, &origin, "");
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    for n in 0..2 {
+        let mut peer = Peer::connect(server.address);
+        assert_eq!(peer.request("GET", "/before", "", "").status, 200);
+        peer.send(format!(
+            "GET /_search HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{smuggled}{smuggled}",
+            smuggled.len()
+        ));
+        let got = peer.response();
+        assert_eq!((got.text().as_str(), got.field("connection")), (smuggled, Some("close")));
+        peer.assert_closes();
+        let asked = origin.await_asked(2 * n + 2);
+        let search = &asked[2 * n + 1];
+        assert_eq!(
+            (search.target.as_str(), search.field("connection")),
+            ("/_search", Some("close"))
+        );
+        // The connection that carried it was not used again.
+        assert!(n == 0 || asked[2].connection != asked[1].connection);
+    }
+    assert_eq!(origin.await_asked(4).len(), 4);
 }
 
 fn a_response_body_keeps_its_framing(io: Io) {

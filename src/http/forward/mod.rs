@@ -94,6 +94,9 @@ pub fn request_fields(head: &Head, hop: &Hop<'_>) -> Fields {
     if let Some(options) = options {
         fields.push("Connection", options);
     }
+    if head.has_stray_body() {
+        fields.append("Connection", "close", ", ");
+    }
     if let Some(protocols) = upgrade {
         fields.push("Upgrade", protocols);
     }

@@ -97,17 +97,26 @@ impl Head {
         self.parts.is_coded
     }
 
-    /// Judges the announced length of the body, for a head that was decoded with
-    /// [`Limits::any_body`]. A chunked body announces none: it is judged as it comes, by the limits
-    /// that are given for it.
+    /// Judges the body by its announcement, for a head that was decoded with
+    /// [`Limits::any_body`]. A chunked body announces no length: it is judged as it comes, by the
+    /// limits that are given for it.
     ///
     /// # Errors
-    /// The body is longer than its bound: answer [`Fault::status`] and close.
+    /// The body is longer than its bound, or stray: answer [`Fault::status`] and close.
     pub fn fits(&self, limits: &Limits) -> Result<(), Fault> {
-        check_length(self.parts.framing, limits)
+        check_body(self.parts.method, self.parts.framing, limits)
     }
 
-    /// Whether the client wants to go on after this exchange (RFC 9112 section 9.3).
+    /// Whether this is a `GET` or `HEAD` with a body. It has a use by agreement only (RFC 9110
+    /// section 9.3.1), and who knows of none may take it for the next request: so it is the last
+    /// request of every connection that it passes over.
+    #[must_use]
+    pub fn has_stray_body(&self) -> bool {
+        is_stray(self.parts.method, self.parts.framing)
+    }
+
+    /// Whether the connection goes on after this exchange: the client wants to (RFC 9112 section
+    /// 9.3), and the body is not stray.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.parts.keep_alive
@@ -178,8 +187,7 @@ impl Parts {
         let mut facts = Facts::default();
         let fields = places(bytes, request.headers, |name, value| facts.add(name, value, version))?;
         let (framing, is_coded) = facts.framing.decide(version)?;
-        check_body(method, framing)?;
-        check_length(framing, limits)?;
+        check_body(method, framing, limits)?;
         let base = span(bytes, target_text.as_bytes())?.start();
         let host = match (&target.authority, facts.host) {
             _ if facts.hosts > 1 => return Err(Fault::Host),
@@ -194,7 +202,7 @@ impl Parts {
             method_text: span(bytes, method_text.as_bytes())?,
             path: within(base, &target.path)?,
             query: target.query.as_ref().map(|query| within(base, query)).transpose()?,
-            keep_alive: facts.connection.keeps(version),
+            keep_alive: facts.connection.keeps(version) && !is_stray(method, framing),
             expects_continue: facts.expects && has_body,
             upgrade: upgrade.filter(|_| !has_body).map(|value| span(bytes, value)).transpose()?,
             method,
@@ -267,16 +275,14 @@ fn method(text: &str) -> Result<Method, Fault> {
     }
 }
 
-fn check_body(method: Method, framing: Framing) -> Result<(), Fault> {
-    let is_empty = matches!(framing, Framing::None | Framing::Sized(0));
-    if matches!(method, Method::Get | Method::Head) && !is_empty {
-        return Err(Fault::UnexpectedBody);
-    }
-    Ok(())
+fn is_stray(method: Method, framing: Framing) -> bool {
+    matches!(method, Method::Get | Method::Head)
+        && !matches!(framing, Framing::None | Framing::Sized(0))
 }
 
-fn check_length(framing: Framing, limits: &Limits) -> Result<(), Fault> {
+fn check_body(method: Method, framing: Framing, limits: &Limits) -> Result<(), Fault> {
     match framing {
+        _ if is_stray(method, framing) && !limits.stray_bodies => Err(Fault::UnexpectedBody),
         Framing::Sized(length) if length > limits.body_bytes_max as u64 => Err(Fault::BodyTooLarge),
         _ => Ok(()),
     }

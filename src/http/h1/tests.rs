@@ -167,6 +167,7 @@ fn limits_are_exact() {
         headers_max: 2,
         target_bytes_max: 4,
         body_bytes_max: 0,
+        stray_bodies: false,
     };
     assert_eq!(with(&exact, text).requests.len(), 1);
     let less = |limits| with(&limits, text).fault;
@@ -310,6 +311,27 @@ fn get_and_head_have_no_body() {
     }
 }
 
+/// Where somebody else may want it, it passes, and nothing comes after it.
+#[test]
+fn a_stray_body_ends_the_connection() {
+    let (ours, any) = (Limits::default(), Limits::default().any_body());
+    let head = |method: &str, fields: &str| {
+        one_head(&any, &format!("{method} / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+    };
+    for method in ["GET", "HEAD"] {
+        let kept = "Connection: keep-alive\r\nContent-Length: 1\r\n";
+        for fields in ["Content-Length: 1\r\n", CHUNKED, kept] {
+            let stray = head(method, fields);
+            assert!(stray.has_stray_body() && !stray.keep_alive(), "{method} {fields}");
+            assert_eq!(stray.fits(&ours), Err(Fault::UnexpectedBody), "{method} {fields}");
+        }
+        let bare = head(method, "Content-Length: 0\r\n");
+        assert!(!bare.has_stray_body() && bare.keep_alive() && bare.fits(&ours).is_ok());
+    }
+    let usual = head("DELETE", "Content-Length: 1\r\n");
+    assert!(!usual.has_stray_body() && usual.keep_alive() && usual.fits(&ours).is_ok());
+}
+
 #[test]
 fn expectations() {
     let field = "Expect: 100-Continue\r\n";
@@ -380,6 +402,7 @@ proptest! {
         if tight {
             limits = Limits {
                 head_bytes_max: 60, headers_max: 3, target_bytes_max: 6, body_bytes_max: 5,
+                stray_bodies: false,
             };
         }
         let whole = with(&limits, &text);

@@ -105,6 +105,29 @@ fn a_body_of_the_client_keeps_its_framing() {
     }
 }
 
+/// Whoever does not expect a body of a GET may take it for the next request.
+#[test]
+fn a_stray_body_is_the_last_thing_on_both_connections() {
+    let sized =
+        |method| format!("{method} /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    for (method, is_last) in [("GET", true), ("PUT", false)] {
+        let mut pair = Pair::connected(&sized(method));
+        let (line, fields, body, whole) = pair.asked();
+        assert_eq!(
+            (&*line, &*body, whole),
+            (&*format!("{method} /a Sized(5)"), &b"hello"[..], true)
+        );
+        assert_eq!(fields.contains(&("Connection".to_owned(), "close".to_owned())), is_last);
+        // A backend that would go on is not asked again.
+        pair.backend(OK);
+        assert_eq!((pair.end(), pair.seen().body), (Some(End::Completed), b"hi".to_vec()));
+        assert_eq!(pair.relay.backend_reusable(), !is_last);
+        let next = if is_last { ClientNext::Close } else { ClientNext::Keep };
+        assert_eq!(pair.next(), next);
+        assert_eq!(pair.seen().field("connection"), is_last.then_some("close"));
+    }
+}
+
 #[test]
 fn interim_heads_pass_as_they_come_but_not_to_the_old() {
     let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";

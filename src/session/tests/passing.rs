@@ -144,6 +144,28 @@ fn bodies_are_passed_on_whatever_their_size() {
     assert!(text(&passage.plan).contains("Expect: 100-continue\r\n"));
 }
 
+/// A body that few expect: for a backend, which is told that no request follows, but for nobody
+/// here.
+#[test]
+fn a_body_of_a_get_is_for_backends_only() {
+    let world = World::toml(APP);
+    for framing in ["Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let rest = format!("HTTP/1.1\r\nHost: h\r\n{framing}\r\n");
+        let passage = world.passage(&format!("GET /plain {rest}"));
+        assert!(!passage.plan.to.keep_alive && text(&passage.plan).contains(framing));
+        assert!(text(&passage.plan).contains("Connection: close\r\n"), "{framing}");
+        assert!(world.passage(&format!("HEAD /api/v1 {rest}")).mirrors.is_empty());
+        for path in ["/fixed", "/hub", "/nowhere"] {
+            let (request, mut out) = (format!("GET {path} {rest}"), Vec::new());
+            let next = world.feed(&mut world.session(), request.as_bytes(), &mut out);
+            assert!(matches!(next, Next::Close(CloseReason::BadRequest)), "{path}: {next:?}");
+            assert!(out.starts_with(b"HTTP/1.1 400 "), "{path}");
+        }
+    }
+    let usual = "PATCH /plain HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n";
+    assert!(!text(&world.passage(usual).plan).contains("Connection"));
+}
+
 #[test]
 fn a_drain_closes_after_the_response() {
     let world = World::toml(APP);
