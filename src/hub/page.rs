@@ -7,7 +7,7 @@
 /// The page's content security policy.
 pub const PAGE_CSP: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
     style-src 'sha256-QnVB3sp979nFftFzllxX05SE0AZo3c0ZXs0gmRCQ/fM='; \
-    script-src 'sha256-Kz5lYEtmjLtwli3+iOhDkqt+VAInZkBgKyQ44Ka+cxs='; \
+    script-src 'sha256-xxy1o5AdtyqoeoAX1a58XpgBFij58eVYYdqVZREMtVM='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const PAGE: &str = include_str!("page.html");

@@ -3,6 +3,7 @@
 
 use crate::fake::Fake;
 use crate::fake::answer;
+use crate::fake::stream;
 use crate::process::installed;
 use crate::proxy::Proxy;
 use crate::server::Server;
@@ -91,13 +92,57 @@ fn chromium_shows_the_servers_page() {
     browser.run("document.querySelector('#data').value = '<b>from the page</b>'");
     browser.run("document.querySelector('#publish button').click()");
     browser.wait("return document.querySelector('#sent').textContent.startsWith('published as')");
-    server.publish("anything", "from+outside");
+    // Any type shows, without being named first.
+    browser.run(
+        "document.querySelector('#type').value = 'price';
+         document.querySelector('#id').value = 'a é \"q\"';
+         document.querySelector('#data').value = ' one\\n\\ntwo: 2';
+         document.querySelector('#publish button').click()",
+    );
     browser.wait("return document.querySelector('#count').textContent === '2'");
+    let about = "return document.querySelector('#events .event .about').textContent";
+    let about = browser.run(about);
+    assert!(about.as_str().unwrap().ends_with("pricea é \"q\""), "{about}");
+    server.publish("anything", "from+outside");
+    browser.wait("return document.querySelector('#count').textContent === '3'");
     let shown = "return [...document.querySelectorAll('#events pre')].map((e) => e.textContent)";
-    assert_eq!(browser.run(shown), json!(["from outside", "<b>from the page</b>"]));
+    let want = json!(["from outside", " one\n\ntwo: 2", "<b>from the page</b>"]);
+    assert_eq!(browser.run(shown), want);
+    let last = browser.run("return document.querySelector('#last').textContent");
     server.restart();
     browser.wait("return document.querySelector('#gaps').textContent === '1'");
     browser.wait(open);
+    let gap = browser.run("return document.querySelector('#events .gap pre').textContent");
+    assert!(gap.as_str().unwrap().contains(last.as_str().unwrap()), "resumed from {last}: {gap}");
+}
+
+#[test]
+fn chromium_shows_a_streams_page() {
+    let Some(browser) = browser("chromium_shows_a_streams_page") else { return };
+    let events = "retry: 600000\nevent: price\nid: 7\ndata: 1\rdata: 2\r\n\r\ndata\n\n: no\n\n";
+    let upstream = Fake::new(vec![stream(events)]);
+    let server = Server::start(&format!(
+        "[[upstream]]\nname = \"prices\"\nurl = \"{}\"\n[[route]]\npath = {{ exact = \"/s\" }}\n\
+         upstream = \"prices\"\n[[route]]\npath = {{ exact = \"/\" }}\npage = \"/s\"",
+        upstream.url
+    ));
+    browser.open(&server.home());
+    browser.wait("return document.querySelector('#count').textContent === '2'");
+    let shown = "return [...document.querySelectorAll('#events .event')].map((e) =>
+        [...e.querySelectorAll('span, pre')].slice(1).map((part) => part.textContent))";
+    // Where the upstream names no id of its own, the gateway does.
+    let events = browser.run(shown);
+    assert_eq!((&events[0][0], &events[0][2]), (&json!("message"), &json!("")));
+    assert_eq!(events[1], json!(["price", "7", "1\n2"]));
+    // Nothing of the hub is there, and a refusal says why.
+    let hub = "return [...document.querySelectorAll('#sending, #choose, #secret')]
+        .every((part) => part.hidden)";
+    assert_eq!(browser.run(hub), json!(true));
+    browser.run("new Stream('/nowhere', {}, { refused(why) { window.why = why; } })");
+    assert_eq!(
+        browser.wait("return window.why"),
+        json!("404 Not Found: no route takes this request")
+    );
 }
 
 #[test]
