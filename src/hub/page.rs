@@ -6,7 +6,7 @@
 
 /// The page's content security policy.
 pub const PAGE_CSP: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
-    style-src 'sha256-QnVB3sp979nFftFzllxX05SE0AZo3c0ZXs0gmRCQ/fM='; \
+    style-src 'sha256-H3ztk9ZZQlSBDWyeMQabZPCH4LfFxmLnfz1BjXiI7wo='; \
     script-src 'sha256-xxy1o5AdtyqoeoAX1a58XpgBFij58eVYYdqVZREMtVM='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -136,7 +136,7 @@ fn chromium_shows_a_streams_page() {
     assert_eq!(events[1], json!(["price", "7", "1\n2"]));
     // Nothing of the hub is there, and a refusal says why.
     let hub = "return [...document.querySelectorAll('#sending, #choose, #secret')]
-        .every((part) => part.hidden)";
+        .every((part) => part.getClientRects().length === 0)";
     assert_eq!(browser.run(hub), json!(true));
     browser.run("new Stream('/nowhere', {}, { refused(why) { window.why = why; } })");
     assert_eq!(
