@@ -123,7 +123,7 @@ pub fn proxy(url: &str, arguments: &[Argument]) -> Result<Config, Problems> {
 
 /// Reads the text; what is wrong in it is the argument's fault.
 fn load(text: &str, url: &str, arguments: &[Argument]) -> Result<Config, Problems> {
-    toml::load(text, arguments, &Nothing).map_err(|Problems(problems)| {
+    let config = toml::load(text, arguments, &Nothing).map_err(|Problems(problems)| {
         let mut problems: Vec<Problem> = problems
             .into_iter()
             .map(|problem| match problem.place {
@@ -133,7 +133,13 @@ fn load(text: &str, url: &str, arguments: &[Argument]) -> Result<Config, Problem
             .collect();
         problems.dedup();
         Problems(problems)
-    })
+    })?;
+    if config.gateway.leads_to_itself() {
+        let bound = format!("must lead to another server: this one listens on {}", config.listen);
+        let remedy = "name the other one, or give this one another place with --listen".to_owned();
+        return Err(Problems(vec![wrong(url, Cause::Relation { bound, remedy }, url)]));
+    }
+    Ok(config)
 }
 
 /// `localhost:3000`, which many tools take.

@@ -5,9 +5,11 @@
 
 use crate::config::error::Cause;
 use crate::config::form;
+use crate::config::gateway::Endpoint;
 use crate::config::gateway::Gateway;
 use crate::config::gateway::Hostname;
 use crate::config::gateway::Listener;
+use crate::config::gateway::Place;
 use crate::config::gateway::bounds::LISTENERS_MAX;
 use crate::config::gateway::reader::Node;
 use crate::config::gateway::reader::Reader;
@@ -15,6 +17,9 @@ use crate::config::gateway::row::Shape;
 use crate::config::gateway::row::value;
 use crate::config::gateway::row::value_or;
 use crate::config::value::Kind;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
 /// The name of the listener that the key `listen` makes.
@@ -78,6 +83,33 @@ impl Gateway {
         }
         addresses
     }
+
+    /// Whether an endpoint is where this server itself listens, as far as the texts tell. With
+    /// several routes that may be meant; with one, what is passed on comes back.
+    pub(crate) fn leads_to_itself(&self) -> bool {
+        let addresses = self.addresses();
+        let is_own = |endpoint: &Endpoint| match &endpoint.place {
+            Place::Tcp(host, port) => addresses.iter().any(|own| leads_to(host, *port, *own)),
+            Place::Unix(_) => false,
+        };
+        self.backends.iter().flat_map(|backend| &backend.endpoints).any(is_own)
+    }
+}
+
+/// Whether a connection to this host reaches a listener there.
+fn leads_to(host: &str, port: u16, own: SocketAddr) -> bool {
+    let local = host.eq_ignore_ascii_case("localhost");
+    let ip = host.parse::<IpAddr>().ok();
+    let fits = match own.ip() {
+        any if any.is_unspecified() => local || ip.is_some_and(|ip| is_loopback(ip) || ip == any),
+        one => ip == Some(one) || (local && is_loopback(one)),
+    };
+    port != 0 && port == own.port() && fits
+}
+
+/// The loopback addresses that people write.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip == IpAddr::from(Ipv4Addr::LOCALHOST) || ip == IpAddr::from(Ipv6Addr::LOCALHOST)
 }
 
 impl Default for Gateway {

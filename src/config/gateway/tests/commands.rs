@@ -127,3 +127,33 @@ fn what_is_wrong_is_the_arguments_fault() {
         assert!(found.contains("must begin with http://") && !found.contains("hunter2"), "{found}");
     }
 }
+
+/// The default port is the one that many development servers have.
+#[test]
+fn what_leads_to_itself_is_refused() {
+    for (url, own) in [
+        ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+        ("http://LOCALHOST:8080", "127.0.0.1:8080"),
+        ("http://localhost:8080", "[::1]:8080"),
+        ("http://127.0.0.1:80", "0.0.0.0:80"),
+        ("http://127.0.0.1", "0.0.0.0:80"),
+        ("https://[::1]:444", "[::]:444"),
+        ("http://10.0.0.1:8080", "10.0.0.1:8080"),
+    ] {
+        let listen = [Argument { key: "listen", value: own.into() }];
+        for found in [proxy(url, &listen), fanout(&format!("{url}/a"), &listen)] {
+            let found = found.expect_err(url).to_string();
+            assert!(found.contains(&format!("this one listens on {own}")), "{found}");
+        }
+    }
+    for (url, own) in [
+        ("http://127.0.0.1:8081", "127.0.0.1:8080"),
+        ("http://10.0.0.1:8080", "127.0.0.1:8080"),
+        ("http://10.0.0.1:8080", "0.0.0.0:8080"),
+        ("http://127.0.0.1:8080", "10.0.0.1:8080"),
+        ("http://feed.example:8080", "0.0.0.0:8080"),
+    ] {
+        let listen = [Argument { key: "listen", value: own.into() }];
+        assert!(proxy(url, &listen).is_ok() && fanout(url, &listen).is_ok(), "{url} at {own}");
+    }
+}
