@@ -194,12 +194,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             (Ended::Connect(errno), _) => {
                 self.count_connect(user, ConnectResult::Failed);
                 let cause = io::Error::from_raw_os_error(errno);
-                self.tell_unreachable(backend, &endpoint, &cause);
+                self.tell_trouble("backend_unreachable", backend, &endpoint, &cause);
             }
             (Ended::Tls, fault) => {
                 self.count_connect(user, ConnectResult::Tls);
                 if let Some(fault) = fault {
-                    self.tell_unreachable(backend, &endpoint, &fault);
+                    self.tell_trouble("backend_unreachable", backend, &endpoint, &fault);
                 }
             }
             (Ended::Full | Ended::Orderly | Ended::Cut, _) => {}

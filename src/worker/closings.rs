@@ -14,7 +14,7 @@ use crate::base::time::{Clock, Moment};
 use crate::http::h1::Decoder;
 use crate::io::Driver;
 use crate::metrics::{CloseReason, Counter, Gauge, RelayEnd};
-use crate::relay::{self, Cause, ClientNext, End, Step};
+use crate::relay::{self, BadAnswer, Cause, ClientNext, End, Step};
 use crate::session::Session;
 use std::io;
 
@@ -35,6 +35,21 @@ fn label(end: End) -> RelayEnd {
     }
 }
 
+/// What an operator is told of an exchange that its endpoint failed: the event, and the cause.
+/// Failed connects are told of where they fail.
+fn trouble(end: End, fault: Option<BadAnswer>) -> Option<(&'static str, String)> {
+    let (event, cause) = match (end, fault) {
+        (End::BackendFault, Some(fault)) => return Some(("backend_malformed", fault.to_string())),
+        (End::BackendLost, _) => ("backend_lost", "it closed the connection without an answer"),
+        (End::BackendTruncated, _) => ("backend_lost", "its answer ended in the middle"),
+        (End::TimedOut(relay::Timer::BackendRequest | relay::Timer::ResponseHead), _) => {
+            ("backend_late", "it did not begin to answer in time")
+        }
+        _ => return None,
+    };
+    Some((event, cause.to_owned()))
+}
+
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// The exchange is over.
     pub(super) fn end_relay(&mut self, client: Handle, end: End, now: Moment) -> io::Result<()> {
@@ -44,12 +59,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             connection.state = state;
             return Ok(());
         };
-        let Passing { relay, outbound, in_flight, later, .. } = *passing;
+        let Passing { relay, backend, outbound, in_flight, later, .. } = *passing;
         self.count_end(end);
         if let Some(flight) = in_flight {
             let endpoint = flight.endpoint();
             if end.blames_backend() {
                 endpoint.failed(now);
+                if let Some((event, cause)) = trouble(end, relay.fault()) {
+                    self.tell_trouble(event, backend, endpoint, &cause);
+                }
             } else if end.credits_backend() {
                 endpoint.succeeded();
             }

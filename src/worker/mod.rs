@@ -154,7 +154,7 @@ pub struct Worker<D, C> {
     /// The same, about refusals, which clients can bring about.
     refused: Throttle,
     /// The same, about endpoints.
-    unreachable: Warnings,
+    troubles: Warnings,
     wheel: Wheel<Timer>,
     groups: Groups,
     drain: Drain,
@@ -240,7 +240,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             throttle: Throttle::new(WARN_INTERVAL),
             recovered: Throttle::new(WARN_INTERVAL),
             refused: Throttle::new(WARN_INTERVAL),
-            unreachable: Warnings::new(&hasher),
+            troubles: Warnings::new(&hasher),
             arrived: VecDeque::new(),
             driver,
             clock,

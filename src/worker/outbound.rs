@@ -154,16 +154,18 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.outbounds.remove(handle);
                 self.load.close();
                 self.count_connect(user, ConnectResult::Failed);
-                self.tell_unreachable(backend, endpoint, &io::Error::from_raw_os_error(errno));
+                let cause = io::Error::from_raw_os_error(errno);
+                self.tell_trouble("backend_unreachable", backend, endpoint, &cause);
                 // What this host lacks says nothing about the endpoint.
                 Err(if is_shortage(errno) { Ended::Full } else { Ended::Connect(errno) })
             }
         }
     }
 
-    /// Tells an operator that an endpoint cannot be used, and why; rarely.
-    pub(super) fn tell_unreachable(
+    /// Tells an operator what is wrong with an endpoint, and why; rarely.
+    pub(super) fn tell_trouble(
         &mut self,
+        event: &str,
         backend: usize,
         endpoint: &Endpoint,
         cause: &dyn Display,
@@ -173,8 +175,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let address: &dyn Display = endpoint.address();
         let fields = [("backend", name), ("endpoint", address), ("cause", cause)];
         let now = self.clock.now();
-        let throttle = self.unreachable.of(endpoint, now);
-        self.log.warn_rarely(throttle, now, "backend_unreachable", &fields);
+        let throttle = self.troubles.of(endpoint, now);
+        self.log.warn_rarely(throttle, now, event, &fields);
     }
 
     fn tls_client(&self, backend: usize, name: &str) -> Result<tls::Client, Ended> {

@@ -112,6 +112,12 @@ impl Server {
         self.lines.lock().unwrap().join("\n")
     }
 
+    /// Waits until the log says this, and gives it.
+    #[track_caller]
+    pub fn await_log(&self, text: &str) -> String {
+        eventually(text, || Some(self.log()).filter(|log| log.contains(text)))
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

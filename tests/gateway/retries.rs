@@ -66,6 +66,8 @@ fn what_may_not_be_repeated_is_not(io: Io) {
     let server = proxy(io, &origin, "retries = 0");
     assert_eq!(request(&server, "GET"), 502);
     assert_eq!(origin.asked().len(), 1);
+    let said = server.await_log("it closed the connection without an answer");
+    assert!(said.contains(" warn backend_lost backend="), "{said}");
 }
 
 fn after_a_byte_of_the_answer_nothing_is_repeated(io: Io) {

@@ -38,6 +38,7 @@ fn a_head_that_does_not_come_is_504(io: Io) {
         assert_eq!(response.status, 504, "{response:?}");
         crate::stage::assert_usable(&mut peer_after(peer));
     }
+    server.await_log(" warn backend_late backend=");
     gave_up(&origin);
 }
 

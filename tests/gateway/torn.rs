@@ -88,6 +88,8 @@ fn a_reset_of_a_body_without_end_is_a_reset(io: Io) {
         peer.send(if version == "HTTP/1.1" { "1\r\nx\r\n" } else { "x" });
         assert!(!peer.try_body(&mut response), "{version}: looks whole: {response:?}");
     }
+    let said = server.await_log("its answer ended in the middle");
+    assert!(said.contains(" warn backend_lost backend="), "{said}");
 }
 
 fn a_request_cut_at_any_byte_never_looks_whole(io: Io) {
@@ -186,6 +188,9 @@ fn a_broken_head_is_answered_with_502(io: Io) {
         let shown = String::from_utf8_lossy(ANSWERS[n]);
         assert_eq!(response.status, 502, "{shown:?} became {response:?}");
         assert!(!response.text().contains("world"), "nothing of it reaches the client");
-        assert!(server.log().lines().count() < 1000);
+        // It says what was wrong, once in ten seconds.
+        let said = server.await_log("cause=\"the backend's answer is malformed: ");
+        let told = said.matches(" warn backend_malformed backend=").count();
+        assert!(told <= 2, "more than one of a worker: {said}");
     });
 }

@@ -33,7 +33,7 @@ pub enum Fault {
     /// A name that other parsers take for a framing field.
     #[error("a field name that resembles a framing field")]
     Lookalike,
-    /// `GET` or `HEAD` with a body that nobody here wants: allowed by the letter, used for smuggling.
+    /// `GET` or `HEAD` with a body that nobody here wants: allowed, and used for smuggling.
     #[error("a body on a method that has none")]
     UnexpectedBody,
     /// Chunk size, extension, line end or trailer.
