@@ -49,7 +49,8 @@ impl Default for Limits {
 
 impl Limits {
     /// The same for a body of any length, on any method. A head is decoded with these limits where
-    /// its body may belong to somebody else; [`h1::Head::fits`] then judges the bodies that are ours.
+    /// its body may belong to somebody else; [`h1::Head::fits`] then judges the bodies that are
+    /// ours.
     #[must_use]
     pub fn any_body(self) -> Self {
         Self { body_bytes_max: usize::MAX, stray_bodies: true, ..self }
