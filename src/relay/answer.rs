@@ -3,7 +3,6 @@
 //! Invariants: an answer is given only before the response's head; after it, the response is cut.
 
 use super::At;
-use super::Out;
 use super::Relay;
 use super::ending::ClientNext;
 use super::ending::End;
@@ -13,11 +12,6 @@ use crate::http::date::Date;
 use crate::http::response::Reply;
 
 impl Relay {
-    /// Answers from here with a status of the caller's, and a line of text.
-    pub fn answer(&mut self, status: u16, text: &str, at: &At<'_>, out: &mut Out<'_>) -> Step {
-        self.refuse(status, text, End::Answered, at, out.client)
-    }
-
     pub(super) fn refuse(
         &mut self,
         status: u16,

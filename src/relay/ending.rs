@@ -47,8 +47,6 @@ pub enum End {
     TimedOut(Timer),
     /// Ended from here: shutdown, or the end of a drain.
     Cancelled,
-    /// Answered from here, with a status of the caller's.
-    Answered,
 }
 
 /// Which timer.
@@ -67,31 +65,6 @@ pub enum Timer {
 }
 
 impl End {
-    /// Its text in metrics and logs.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Early => "early_response",
-            Self::Upgraded => "upgraded",
-            Self::ClientGone => "client_gone",
-            Self::ClientFault => "client_fault",
-            Self::NoEndpoint => "no_endpoint",
-            Self::ConnectFailed => "connect_failed",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::BackendLost => "backend_lost",
-            Self::BackendTruncated => "backend_truncated",
-            Self::BackendFault => "backend_fault",
-            Self::TimedOut(Timer::Request) => "request_timeout",
-            Self::TimedOut(Timer::RequestBody) => "request_body_timeout",
-            Self::TimedOut(Timer::BackendRequest) => "backend_request_timeout",
-            Self::TimedOut(Timer::ResponseHead) => "response_head_timeout",
-            Self::TimedOut(Timer::Idle) => "idle_timeout",
-            Self::Cancelled => "cancelled",
-            Self::Answered => "answered",
-        }
-    }
-
     /// Whether the endpoint is to blame: what counts against its health.
     #[must_use]
     pub const fn blames_backend(self) -> bool {
@@ -155,44 +128,4 @@ pub enum ClientNext {
     /// Send what is left, then reset: only a reset shows that a body which ends with the connection
     /// was cut (X3).
     Reset,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_labels_and_differ() {
-        let timers = [
-            Timer::Request,
-            Timer::RequestBody,
-            Timer::BackendRequest,
-            Timer::ResponseHead,
-            Timer::Idle,
-        ];
-        let mut texts: Vec<_> = [
-            End::Completed,
-            End::Early,
-            End::Upgraded,
-            End::ClientGone,
-            End::ClientFault,
-            End::NoEndpoint,
-            End::ConnectFailed,
-            End::ConnectTimeout,
-            End::BackendLost,
-            End::BackendTruncated,
-            End::BackendFault,
-            End::Cancelled,
-            End::Answered,
-        ]
-        .into_iter()
-        .chain(timers.map(End::TimedOut))
-        .map(End::text)
-        .collect();
-        assert!(texts.iter().all(|t| t.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
-        let count = texts.len();
-        texts.sort_unstable();
-        texts.dedup();
-        assert_eq!(texts.len(), count);
-    }
 }

@@ -78,15 +78,6 @@ pub fn change_request<'f>(filters: impl Iterator<Item = &'f Filter>, fields: &mu
     }
 }
 
-/// Changes the fields of a response before it is passed back.
-pub fn change_response<'f>(filters: impl Iterator<Item = &'f Filter>, fields: &mut Fields) {
-    for filter in filters {
-        if let Filter::ResponseHeaders(change) = filter {
-            apply(change, fields);
-        }
-    }
-}
-
 /// Applies one change.
 pub fn apply(change: &HeaderChange, fields: &mut Fields) {
     apply_where(change, fields, |_| true);

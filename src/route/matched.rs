@@ -34,12 +34,6 @@ impl<'r> Matched<'r> {
         self.rule
     }
 
-    /// The name of its route, for metrics and messages.
-    #[must_use]
-    pub fn route_name(&self) -> &'r str {
-        &self.route.name
-    }
-
     /// Its place in the text; [`super::Router::rule`] finds it again.
     #[must_use]
     pub fn id(&self) -> RuleId {
@@ -63,12 +57,6 @@ impl<'r> Matched<'r> {
     /// The groups of the rule's regular expression in the path of the same request.
     pub(super) fn captures<'p>(&self, path: &'p str) -> Option<regex::Captures<'p>> {
         self.pattern?.captures(path)
-    }
-
-    /// One of these groups, by name or number; `None` if it is unknown or took no part.
-    #[must_use]
-    pub fn capture<'p>(&self, path: &'p str, group: &str) -> Option<&'p str> {
-        group_of(&self.captures(path)?, group)
     }
 }
 

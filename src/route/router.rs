@@ -125,12 +125,6 @@ impl Router {
         self.routes.get(id.route)?.rules.get(id.rule)
     }
 
-    /// The name of its route.
-    #[must_use]
-    pub fn route_name(&self, id: RuleId) -> Option<&str> {
-        self.routes.get(id.route).map(|route| route.name.as_str())
-    }
-
     pub(super) fn search(
         &self,
         address: usize,

@@ -144,12 +144,6 @@ impl Client {
         !self.tls.is_handshaking() && !self.closed && self.fault.is_none()
     }
 
-    /// Whether the server has said close_notify: what it sent is complete.
-    #[must_use]
-    pub fn closed_properly(&self) -> bool {
-        self.ended
-    }
-
     /// What the end of the TCP connection means.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use std::io;
 /// The reason in metrics.
 fn label(end: End) -> RelayEnd {
     match end {
-        End::Completed | End::Early | End::Answered => RelayEnd::Done,
+        End::Completed | End::Early => RelayEnd::Done,
         End::Upgraded => RelayEnd::TunnelDone,
         End::ClientGone => RelayEnd::ClientGone,
         End::ClientFault => RelayEnd::BadRequest,

@@ -362,12 +362,30 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Closes a connection without a word to its user: to the server it looks like a cancellation.
     pub(super) fn drop_outbound(&mut self, handle: Handle) {
+        self.say_farewell(handle);
         let Some(outbound) = self.outbounds.remove(handle) else { return };
         if outbound.user == User::Pool {
             self.pool.forget(handle, &outbound.endpoint);
         }
         self.load.close();
         self.driver.close(outbound.socket);
+    }
+
+    /// Ends a TLS session (RFC 8446 section 6.1) whose server has got all that it is to get, or it
+    /// would complain of a cut. What is cut on its way from a client is to look cut.
+    fn say_farewell(&mut self, handle: Handle) {
+        let Some(outbound) = self.outbounds.find_mut(handle) else { return };
+        let socket = outbound.socket;
+        let is_cut = matches!(outbound.user, User::Relay(_)) || !outbound.unsent.is_empty();
+        let Some(tls) = outbound.tls.as_mut().filter(|tls| tls.is_established() && !is_cut) else {
+            return;
+        };
+        let mut sealed = std::mem::take(&mut self.scratch.sealed);
+        sealed.clear();
+        tls.close(&mut sealed);
+        // Whether it still takes this, or the driver is broken, is nothing to what ends anyway.
+        let _ = self.driver.flush(&[Outgoing { socket, bytes: &sealed }]);
+        self.scratch.sealed = sealed;
     }
 
     /// Counts a connection in; one that idles in the pool goes for it if there are as many as may

@@ -181,6 +181,17 @@ impl<'c> Call<'c> {
         Some(std::mem::take(self.held))
     }
 
+    /// Waits until the peer goes; whether that was orderly: behind TLS it says so before.
+    pub fn ends_orderly(&mut self) -> bool {
+        loop {
+            match fill(self.socket, self.held) {
+                Some(0) => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    }
+
     /// Waits until the peer goes, and notes when that was.
     pub fn hold(&mut self) -> Next {
         while fill(self.socket, self.held).is_some_and(|n| n > 0) {}

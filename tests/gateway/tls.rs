@@ -1,6 +1,7 @@
 //! TLS to backends and upstreams: who is trusted, who is not, our own certificate, cuts.
 
 use crate::common::Io;
+use crate::common::PATIENCE;
 use crate::common::authority::Authority;
 use crate::common::call::Next;
 use crate::common::origin::Origin;
@@ -18,6 +19,7 @@ crate::on_both_drivers!(
     a_shared_stream_over_tls,
     an_upstream_that_is_not_trusted_gets_no_request,
     an_end_without_a_close_notify_is_a_cut,
+    servers_are_told_of_the_end_unless_it_is_a_cut,
 );
 
 fn backend(origin: &Origin, tls: &str) -> String {
@@ -138,6 +140,41 @@ fn an_upstream_that_is_not_trusted_gets_no_request(io: Io) {
     server.await_metric("tidegate_upstream_failures_total", "cause=\"tls\"", 3.0);
     assert!(stream.block().is_some(), "the client waits");
     assert!(origin.asked().is_empty(), "nothing is said to a stranger");
+}
+
+fn servers_are_told_of_the_end_unless_it_is_a_cut(io: Io) {
+    let authority = Authority::new();
+    let file = authority.file();
+    let (sender, ends) = std::sync::mpsc::channel();
+    let origin = Origin::start_tls(authority.server("127.0.0.1"), move |call| {
+        match call.asked.path() {
+            "/e" => call.send(format!("{STREAM}data: 1\n\n")),
+            "/cut" => call.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            _ => call.respond(200, "", "") == Next::Keep,
+        };
+        let path = call.asked.path().to_owned();
+        sender.send((path, call.ends_orderly())).unwrap();
+        Next::Close
+    });
+    let ca = format!("ca_file = \"{}\"", file.path());
+    let upstream = format!("linger = \"0s\"\ntls = {{ {ca} }}");
+    let settings = format!(
+        "{}[[route]]\npath = {{ exact = \"/s\" }}\nupstream = \"u\"\n{}",
+        crate::stage::upstream(&origin, "/e", &upstream),
+        backend(&origin, &ca).replace("tls = ", "idle_timeout = \"100ms\"\ntls = ")
+    );
+    let server = Server::start(io, &settings);
+    let mut stream = Stream::at(&server, "/s", "");
+    assert_eq!(stream.data(), "1");
+    drop(stream);
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), ("/e".to_owned(), true), "nobody reads it");
+    assert_eq!(get(&server, "/kept", "").status, 200);
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), ("/kept".to_owned(), true), "kept in vain");
+    let mut peer = Peer::connect(server.address);
+    peer.send("PUT /cut HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhal");
+    assert_eq!(peer.head().status, 200);
+    peer.reset();
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), ("/cut".to_owned(), false), "it is cut");
 }
 
 fn an_end_without_a_close_notify_is_a_cut(io: Io) {

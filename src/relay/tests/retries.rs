@@ -3,7 +3,7 @@
 use super::*;
 
 const PUT: &str = "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
-const LATE: &str = "backend_request_timeout";
+const LATE: End = End::TimedOut(Timer::BackendRequest);
 
 fn tries(request: &str, retries: u32) -> Pair {
     Pair::with(request, |plan| plan.retries = retries)
@@ -92,7 +92,7 @@ fn the_first_byte_of_a_response_ends_it() {
         assert_eq!((lost.end(), lost.seen().status), (Some(End::BackendLost), 502));
         let mut late = open();
         late.pass(secs(2));
-        assert_eq!((late.end().map(End::text), late.seen().status), (Some(LATE), 504));
+        assert_eq!((late.end(), late.seen().status), (Some(LATE), 504));
     }
 }
 

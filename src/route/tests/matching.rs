@@ -1,6 +1,7 @@
 //! Matches and their precedence.
 
 use super::{Route, check, found, head, route, simple};
+use crate::route::matched::group_of;
 
 fn rules(rules: &[(&str, &str)]) -> [Route; 1] {
     [route(&[0], "", rules)]
@@ -277,14 +278,14 @@ fn a_match_tells_its_prefix_and_its_groups() {
     assert_eq!((root.prefix_bytes(), root.rest("/x")), (Some(0), "/x"));
     let exact = of("h/exact");
     assert_eq!((exact.prefix_bytes(), exact.rest("/exact")), (None, ""));
-    assert_eq!(exact.capture("/exact", "0"), None);
+    assert!(exact.captures("/exact").is_none());
     assert_eq!(exact.id().rule, 2);
     assert_eq!(router.rule(exact.id()), Some(exact.rule()));
-    assert_eq!(router.route_name(exact.id()), Some(exact.route_name()));
 
     let router = simple(&rules(&[("~/rooms/(?<room>[^/]+)/([0-9]+)?", "2")]));
     let groups = found(&router, 0, &head("h/rooms/a%20b/")).unwrap();
-    let capture = |group| groups.capture("/rooms/a%20b/", group);
+    let captures = groups.captures("/rooms/a%20b/").unwrap();
+    let capture = |group| group_of(&captures, group);
     assert_eq!((capture("room"), capture("1")), (Some("a%20b"), Some("a%20b")));
     assert_eq!((capture("2"), capture("3"), capture("other")), (None, None, None));
 }
