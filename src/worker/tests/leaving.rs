@@ -86,11 +86,31 @@ fn what_backends_said_does_not_wait_for_events_to_be_routed() {
     let reader = world.connect(&get("topic=a"));
     world.say(backend, STREAM);
     world.settle();
-    [client, reader].map(|peer| world.heard(peer));
+    let _ = [client, reader].map(|peer| world.heard(peer));
     world.say(backend, b"data: token\n\n");
     world.tell(0, "a", "event");
     world.turn();
     assert_eq!((data(&world.heard(client)), data(&world.heard(reader))), (vec!["token"], vec![]));
     world.turn();
     assert_eq!(data(&world.heard(reader)), ["event"]);
+}
+
+/// Over its budget a worker reads no further in the log. What is left to be sent counts, and once
+/// it is sent there is room: no time passes before the rest is read.
+#[test]
+fn a_budget_that_is_spent_by_what_is_left_does_not_delay_the_rest() {
+    let mut world = World::new(|config| {
+        config.limits.unsent_bytes_max = 1024;
+        config.hub.lag_bytes_max = 1024;
+    });
+    let reader = world.connect(&get("topic=a"));
+    world.settle();
+    let (before, text) = (world.now(), "x".repeat(400));
+    (0..8).for_each(|_| world.tell(0, "a", &text));
+    let mut events = 0;
+    while events < 8 {
+        world.turn();
+        events += world.heard(reader).matches("data: ").count();
+        assert_eq!(world.now(), before, "{events} came before a sleep");
+    }
 }
