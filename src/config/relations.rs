@@ -17,6 +17,9 @@ use crate::config::units;
 /// The key of the reference hub's examples, known to everyone.
 const DEVELOPMENT_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
 
+/// Connections that any server should have room for.
+const FEW: u64 = 256;
+
 /// What the host allows, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -171,8 +174,15 @@ pub fn warnings(config: &Config, host: &Host) -> Vec<Warning> {
         }
     };
     let (limits, hub) = (&config.limits, &config.hub);
-    if let (Some(wanted), Some(files)) = (limits.connections_max, host.files_max) {
+    if let Some(files) = host.files_max {
         let room = files.saturating_sub(budget::FILES_RESERVED);
+        warn(
+            limits.connections_max.is_none() && room < FEW,
+            "limits.connections_max",
+            format!("the limit of {files} open files leaves room for {} connections", room.max(1)),
+            "raise it (LimitNOFILE=, ulimit -n)",
+        );
+        let wanted = limits.connections_max.unwrap_or(0);
         warn(
             u64::try_from(wanted).unwrap_or(u64::MAX) > room,
             "limits.connections_max",

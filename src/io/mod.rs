@@ -29,6 +29,7 @@ pub mod listen;
 pub mod poller;
 mod remote;
 pub mod selftest;
+pub mod shortage;
 #[allow(unsafe_code, reason = "system calls that the standard library does not offer")]
 mod sys;
 mod table;

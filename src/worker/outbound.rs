@@ -12,13 +12,12 @@
 //! 2. Bytes that the kernel did not take wait here, in order. The user stops what feeds them.
 //! 3. Behind TLS nothing is sent before the handshake is done, and nothing is passed on in clear.
 
-use super::turn::is_shortage;
 use super::{Owner, Worker};
 use crate::backend::{Address, Endpoint};
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Outgoing, Remote, Socket};
+use crate::io::{Driver, Interest, Outgoing, Remote, Socket, shortage};
 use crate::metrics::{ConnectResult, Counter};
 use crate::tls;
 use std::fmt;
@@ -157,7 +156,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let cause = io::Error::from_raw_os_error(errno);
                 self.tell_trouble("backend_unreachable", backend, endpoint, &cause);
                 // What this host lacks says nothing about the endpoint.
-                Err(if is_shortage(errno) { Ended::Full } else { Ended::Connect(errno) })
+                Err(if shortage::of_either(errno) { Ended::Full } else { Ended::Connect(errno) })
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::{Owner, Progress, Worker};
 use crate::base::phase::Phase;
 use crate::base::time::{Clock, Moment};
-use crate::io::{Driver, Interest, Ready, Socket};
+use crate::io::{Driver, Interest, Ready, Socket, shortage};
 use crate::metrics::{AcceptFailure, Counter, Stage};
 use std::io;
 use std::time::Duration;
@@ -88,8 +88,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
             Ready::AcceptFailed { errno } => {
                 let cause = match errno {
-                    EMFILE | ENFILE => AcceptFailure::Descriptors,
-                    ENOBUFS | ENOMEM => AcceptFailure::Memory,
+                    _ if shortage::of_descriptors(errno) => AcceptFailure::Descriptors,
+                    _ if shortage::of_memory(errno) => AcceptFailure::Memory,
                     _ => AcceptFailure::Other,
                 };
                 self.recorder.add(Counter::AcceptFailed(cause), 1);
@@ -157,14 +157,3 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.add(Counter::TurnNanos(stage), now.nanos().saturating_sub(since.nanos()));
     }
 }
-
-/// Whether the error says that this host has no descriptors or no memory left.
-pub(super) const fn is_shortage(errno: i32) -> bool {
-    matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM)
-}
-
-// Linux's numbers, on every architecture that Rust's tier 1 and 2 hosts have.
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-const ENOBUFS: i32 = 105;

@@ -11,6 +11,7 @@ use crate::config::gateway::Health;
 use crate::http::Limits;
 use crate::http::h1::response::ResponseDecoder;
 use crate::http::h1::response::ResponseItem;
+use crate::io::shortage;
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -20,6 +21,32 @@ use tokio::net::UnixStream;
 
 /// How long the rest of an answer may take.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Why a probe brought no success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// The endpoint is not well, and why.
+    #[error("{0}")]
+    Ill(String),
+    /// This host lacks something, so nothing was learned of the endpoint.
+    #[error("nothing was asked: {0}")]
+    Unasked(String),
+}
+
+impl Failure {
+    fn connect(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) if shortage::of_either(errno) => Self::Unasked(error.to_string()),
+            _ => Self::Ill(format!("cannot connect: {error}")),
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Ill(why)
+    }
+}
 
 /// What an endpoint is asked, and which statuses are right.
 pub(super) struct Probe {
@@ -44,24 +71,23 @@ impl Probe {
     /// Asks once.
     ///
     /// # Errors
-    /// The endpoint is not well, and why.
-    pub(super) async fn run(&self, address: &Address, timeout: Duration) -> Result<(), String> {
+    /// The endpoint is not well, or cannot be asked.
+    pub(super) async fn run(&self, address: &Address, timeout: Duration) -> Result<(), Failure> {
         match tokio::time::timeout(timeout, self.connect_and_ask(address)).await {
             Ok(result) => result,
-            Err(_) => Err(format!("no answer within {} ms", timeout.as_millis())),
+            Err(_) => Err(Failure::Ill(format!("no answer within {} ms", timeout.as_millis()))),
         }
     }
 
-    async fn connect_and_ask(&self, address: &Address) -> Result<(), String> {
-        let refused = |error: io::Error| format!("cannot connect: {error}");
+    async fn connect_and_ask(&self, address: &Address) -> Result<(), Failure> {
         match address {
             Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(refused)?;
-                self.ask(Wire::open(stream, self.tls.as_ref()).await?).await
+                let stream = TcpStream::connect(address).await.map_err(Failure::connect)?;
+                Ok(self.ask(Wire::open(stream, self.tls.as_ref()).await?).await?)
             }
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(refused)?;
-                self.ask(Wire::open(stream, self.tls.as_ref()).await?).await
+                let stream = UnixStream::connect(path).await.map_err(Failure::connect)?;
+                Ok(self.ask(Wire::open(stream, self.tls.as_ref()).await?).await?)
             }
         }
     }

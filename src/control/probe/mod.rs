@@ -21,6 +21,7 @@ use crate::base::sync::Arc;
 use crate::config::gateway;
 use crate::metrics::Counter;
 use crate::metrics::Outcome;
+use exchange::Failure;
 use exchange::Probe;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -134,7 +135,10 @@ impl Patient {
         }
     }
 
-    fn take(&self, result: &Result<(), String>, streak: &mut Streak) {
+    fn take(&self, result: &Result<(), Failure>, streak: &mut Streak) {
+        if matches!(result, Err(Failure::Unasked(_))) {
+            return;
+        }
         let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Failure };
         self.desk.recorder.add(Counter::BackendProbes(outcome), 1);
         let Some(health) = streak.take(result.is_ok(), &self.health) else { return };
