@@ -85,9 +85,55 @@ impl Clock for SystemClock {
     }
 }
 
+/// The calendar for who asks at every turn: read now and then, reckoned in between. A calendar that
+/// is set by hand is followed within [`Calendar::PERIOD`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calendar {
+    read: Option<(Moment, u64)>,
+}
+
+impl Calendar {
+    /// From one reading to the next.
+    pub const PERIOD: Duration = Duration::from_millis(100);
+
+    /// Milliseconds since the Unix epoch at `now`, which is a reading of the same clock.
+    pub fn unix_millis(&mut self, now: Moment, clock: &impl Clock) -> u64 {
+        let (at, millis) = match self.read {
+            Some(read) if now.since(read.0) < Self::PERIOD => read,
+            _ => *self.read.insert((now, clock.unix_millis())),
+        };
+        millis.saturating_add(now.millis().saturating_sub(at.millis()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Fixed(u64, std::cell::Cell<u32>);
+
+    impl Clock for Fixed {
+        fn now(&self) -> Moment {
+            unreachable!("the caller has read it")
+        }
+
+        fn unix_millis(&self) -> u64 {
+            self.1.set(self.1.get() + 1);
+            self.0
+        }
+    }
+
+    #[test]
+    fn the_calendar_is_read_now_and_then() {
+        let (mut calendar, mut clock) = (Calendar::default(), Fixed(1_000_000, 0.into()));
+        let mut at = |millis, clock: &Fixed| {
+            calendar.unix_millis(Moment::from_millis(millis), clock) - 1_000_000
+        };
+        assert_eq!([5, 6, 104].map(|millis| at(millis, &clock)), [0, 1, 99]);
+        clock.0 += 7000;
+        assert_eq!((at(104, &clock), at(105, &clock), at(106, &clock)), (99, 7000, 7001));
+        assert_eq!(clock.1.get(), 2);
+    }
 
     #[test]
     fn arithmetic_saturates() {

@@ -32,7 +32,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return Ok(());
         }
         let mut passed = std::mem::take(&mut self.scratch.passed);
-        passed.unix_millis = self.clock.unix_millis();
+        passed.unix_millis = self.calendar.unix_millis(now, &self.clock);
         for _ in 0..self.arrived.len().min(READS) {
             if passed.bytes.len() >= PASSED_BYTES {
                 break;

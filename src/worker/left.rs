@@ -91,6 +91,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         &mut self,
         how: impl FnOnce(&mut D, &[Outgoing<'_>], &mut Vec<Short>) -> io::Result<()>,
     ) -> io::Result<()> {
+        let swept = !self.left.batch.is_empty();
         let mut shorts = std::mem::take(&mut self.left.shorts);
         shorts.clear();
         {
@@ -114,7 +115,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.settle_relayed(&shorts);
         self.settle_batch(first, &shorts);
         self.left.shorts = shorts;
-        self.carry_out(self.clock.now());
+        if swept {
+            self.carry_out(self.clock.now());
+        }
         Ok(())
     }
 

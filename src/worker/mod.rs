@@ -51,7 +51,7 @@ use crate::backend::{Backends, View};
 use crate::base::chance::Chance;
 use crate::base::slots::{Handle, Slots};
 use crate::base::sync::Arc;
-use crate::base::time::{Clock, Moment};
+use crate::base::time::{Calendar, Clock, Moment};
 use crate::base::wheel::Wheel;
 use crate::feed::{CLIENT_GENERATION_BITS, ClientId, Until};
 use crate::io::{Driver, Ready, Token};
@@ -172,6 +172,9 @@ pub struct Worker<D, C> {
     stuck_bytes: usize,
     /// Those of them that are of relays.
     relayed_bytes: usize,
+    /// When the last turn ended.
+    turned_at: Moment,
+    calendar: Calendar,
     /// When the beat's scan last went on.
     beat_at: Moment,
     /// When the history was last rid of what is too old, and pages of those who caught up.
@@ -259,6 +262,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             overdue: Vec::new(),
             stuck_bytes: 0,
             relayed_bytes: 0,
+            turned_at: now,
+            calendar: Calendar::default(),
             beat_at: now,
             swept_at: now,
             left: Left::default(),
