@@ -7,6 +7,7 @@
 //! | accept, one per listener | while accepting | per connection |
 //! | receive, where `prefetch` is on | until stopped, shut, or out of buffers | per piece |
 //! | poll of the eventfd | always | per wake |
+//! | timeout | while the worker is busy | once |
 //!
 //! Invariants:
 //! 1. Nothing of a `flush` is in flight when it returns.
@@ -50,6 +51,7 @@ use crate::io::uring::ring::Ring;
 use crate::io::waker::Waker;
 
 mod accept;
+mod alarm;
 mod buffers;
 mod eager;
 mod held;
@@ -73,6 +75,7 @@ pub(in crate::io::uring) enum Kind {
     Wake = 18,
     Receive = 19,
     Stop = 20,
+    Alarm = 21,
 }
 
 impl Kind {
@@ -93,6 +96,7 @@ impl Kind {
             18 => Self::Wake,
             19 => Self::Receive,
             20 => Self::Stop,
+            21 => Self::Alarm,
             _ => return None,
         })
     }
@@ -184,6 +188,7 @@ impl Uring {
                 Some(Kind::Wake) => woken = Some(answer.more() && woken != Some(false)),
                 Some(Kind::Receive) => self.received(answer, out),
                 Some(Kind::Stop) => self.stopped(answer),
+                Some(Kind::Alarm) => self.ring.alarm_rang(answer),
                 Some(Kind::Send) | None => debug_assert!(false, "no send outlives its flush"),
             }
         }

@@ -8,7 +8,8 @@
 //!    has been submitted.
 //! 2. If they return `Err`, entries that point at borrowed bytes may be left. The ring is then
 //!    `broken` and never entered again; dropping it drops them.
-//! 3. All other entries (poll, accept, cancel) hold integers only.
+//! 3. All other entries (poll, accept, cancel) hold integers only, and the timeout's points at a
+//!    static.
 //! 4. The argument of an enter lives on this stack, with its true type.
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use crate::io::calls;
 use crate::io::choice::Unavailable;
 use crate::io::sys;
 use crate::io::uring::Kind;
+use crate::io::uring::alarm::Alarm;
 use crate::io::uring::buffers::BUFFERS;
 use crate::io::uring::buffers::Buffers;
 use crate::io::uring::eager::HELD_MAX;
@@ -76,6 +78,7 @@ impl Answer {
 pub(super) struct Ring {
     ring: IoUring,
     answers: VecDeque<Answer>,
+    alarm: Alarm,
     broken: Option<i32>,
 }
 
@@ -91,7 +94,7 @@ impl Ring {
         // All our operations finish inline; if one ever does not, it gets one thread.
         let _ = ring.submitter().register_iowq_max_workers(&mut [1, 1]);
         let answers = VecDeque::with_capacity(completions as usize);
-        Ok(Self { ring, answers, broken: None })
+        Ok(Self { ring, answers, alarm: Alarm::default(), broken: None })
     }
 
     /// Queues an entry without pointers; the next enter submits it.
@@ -166,17 +169,26 @@ impl Ring {
         shorts: &mut Vec<Short>,
     ) -> io::Result<()> {
         let (submitter, mut sq, mut cq) = self.ring.split();
-        let timespec = wait.map(types::Timespec::from);
-        let args = types::SubmitArgs::new();
-        let args = timespec.as_ref().map_or(args, |timespec| args.timespec(timespec));
-        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
         for (send, index) in sends.iter().zip(0_u32..) {
             // SAFETY: (1), (2).
             unsafe { sq.push(&entry(send, index)) }.expect("the queue has room");
         }
-        sq.sync();
         // A send that falls short answers at once, and so ends the sleep.
         let mut sleep = wait != Some(Duration::ZERO) && self.answers.is_empty() && cq.is_empty();
+        let mut timed = wait;
+        if sleep && !sq.is_full() {
+            let (needs, entry) = self.alarm.sleep(wait);
+            timed = wait.filter(|_| needs);
+            if let Some(entry) = entry {
+                // SAFETY: (3).
+                unsafe { sq.push(&entry) }.expect("the queue has room");
+            }
+        }
+        sq.sync();
+        let timespec = timed.map(types::Timespec::from);
+        let args = types::SubmitArgs::new();
+        let args = timespec.as_ref().map_or(args, |timespec| args.timespec(timespec));
+        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
         // Nothing to submit, nothing deferred, nothing overflowed: then the kernel has no news
         // beyond what it has posted, and asking costs a system call.
         let mut ahead = Ahead::default();
@@ -203,6 +215,11 @@ impl Ring {
         }
         reap(&mut cq, sends, shorts, &mut self.answers);
         Ok(())
+    }
+
+    /// The alarm's answer.
+    pub(super) fn alarm_rang(&mut self, answer: Answer) {
+        self.alarm.rang(answer.result);
     }
 
     /// Buffers for the kernel to receive into.

@@ -29,6 +29,7 @@ fn data_keeps_its_three_parts() {
         Kind::Wake,
         Kind::Receive,
         Kind::Stop,
+        Kind::Alarm,
     ] {
         let data = kind.data(table::GENERATION_MASK, i32::MAX);
         assert_eq!(Kind::of(data), Some(kind));
@@ -39,6 +40,27 @@ fn data_keeps_its_three_parts() {
     for interest in [Interest::Hangup, Interest::Read, Interest::Write] {
         assert_eq!(u32::from(Kind::from(interest) as u8), table::bit(interest));
     }
+}
+
+/// Sleeps that go without a timer of their own end all the same: by the alarm.
+#[test]
+fn a_busy_worker_is_woken_by_the_alarm() {
+    let name = "a_busy_worker_is_woken_by_the_alarm";
+    let Some((mut uring, _)) = open(name, Ring::open()) else { return };
+    let (waker, mut ready) = (uring.waker.clone(), Vec::new());
+    let mut alarms = 0;
+    for sleeps in 0..10 * alarm::SLEEPS {
+        // Each sleep before the alarm is ended by somebody; the one that sets it by nobody.
+        let lonely = sleeps % alarm::SLEEPS == alarm::SLEEPS - 1;
+        if !lonely {
+            waker.wake();
+        }
+        uring.turn(Some(Duration::from_secs(3600)), &mut ready).unwrap();
+        assert_eq!(ready.is_empty(), lonely, "sleep {sleeps}");
+        alarms += u32::from(lonely);
+        ready.clear();
+    }
+    assert_eq!(alarms, 10);
 }
 
 /// A turn leaves answers in the kernel because the queue is full; the shorts of the next flush
