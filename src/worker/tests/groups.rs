@@ -81,7 +81,7 @@ impl World {
     }
 
     /// An event of an upstream comes in, with the worker asleep.
-    pub(super) fn tell(&self, group: usize, topic: &str, text: &str) {
+    fn tell(&self, group: usize, topic: &str, text: &str) {
         let channel = &self.worker.site.groups()[group].channel;
         let draft = Draft { topics: [self.topic(group, topic)].into(), private: false, id: None };
         let encode = |_: &str, out: &mut Vec<u8>| {

@@ -6,7 +6,6 @@ mod endings;
 mod fairness;
 mod ground;
 mod groups;
-mod leaving;
 mod mirrors;
 mod relays;
 mod sealed;
