@@ -47,6 +47,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// A worker that has turned so often while no time passed never sleeps. A test that waits for a
+/// moment would wait for ever.
+const TURNS_MAX: u32 = 200_000;
 /// Bytes of an upstream's log that a worker may be behind.
 const BACKLOG: u64 = 32 << 20;
 
@@ -59,6 +62,8 @@ struct World {
     backends: Arc<Backends>,
     counters: Arc<Counters>,
     sockets: i32,
+    /// Turns since time last passed, and the time since then.
+    turns: (u32, Moment),
 }
 
 impl World {
@@ -124,10 +129,22 @@ impl World {
             log: Log::nowhere(Arc::new(SystemClock::start())),
         };
         let worker = Worker::new(Fake::new(&ground), Rc::clone(&ground), parts);
-        Self { worker, ground, phase, load, backends, counters, sockets: 3 }
+        Self {
+            worker,
+            ground,
+            phase,
+            load,
+            backends,
+            counters,
+            sockets: 3,
+            turns: (0, Moment::START),
+        }
     }
 
     fn turn(&mut self) -> Progress {
+        let (turns, at) = self.turns;
+        self.turns = if at == self.now() { (turns + 1, at) } else { (0, self.now()) };
+        assert!(turns < TURNS_MAX, "it never sleeps");
         self.worker.turn().expect("the driver holds")
     }
 
@@ -138,7 +155,7 @@ impl World {
 
     fn settle_by(&mut self, limit: Moment) {
         self.ground.limit.set(limit);
-        for _ in 0..100_000 {
+        for _ in 0..20_000 {
             assert_eq!(self.turn(), Progress::Running);
             if self.ground.slept.get() {
                 self.ground.limit.set(Moment::from_nanos(u64::MAX));
