@@ -38,7 +38,7 @@ fn upstream(name: &str) -> Upstream {
 }
 
 /// A worker with a hub and this many upstreams.
-fn world(upstreams: usize, change: impl FnOnce(&mut Config)) -> World {
+pub(super) fn world(upstreams: usize, change: impl FnOnce(&mut Config)) -> World {
     World::new(|config| {
         let names = (0..upstreams).map(|n| upstream(&format!("u{n}")));
         config.gateway.upstreams = names.collect();
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// A client of a group that has its head.
-    fn live(&mut self, group: usize, topic: &str) -> i32 {
+    pub(super) fn live(&mut self, group: usize, topic: &str) -> i32 {
         let socket = self.join(group, &[topic], None);
         self.settle();
         assert_eq!(self.heard(socket).as_bytes(), HEAD);
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// An event of an upstream comes in, with the worker asleep.
-    fn tell(&self, group: usize, topic: &str, text: &str) {
+    pub(super) fn tell(&self, group: usize, topic: &str, text: &str) {
         let channel = &self.worker.site.groups()[group].channel;
         let draft = Draft { topics: [self.topic(group, topic)].into(), private: false, id: None };
         let encode = |_: &str, out: &mut Vec<u8>| {
@@ -118,6 +118,10 @@ fn a_worker_is_woken_by_the_groups_that_it_has_clients_of() {
     let mut world = world(2, |_| {});
     let client = world.live(1, "a");
     let woken = |world: &World| world.ground.woken.load(Ordering::Relaxed);
+    world.tell(1, "a", "for one");
+    assert!(!woken(&world), "it is awake after a sleep");
+    world.settle();
+    assert_eq!(data(&world.heard(client)), ["for one"]);
     world.worker.bell.park();
     world.tell(2, "a", "for nobody");
     world.tell(0, "a", "for nobody");

@@ -6,6 +6,7 @@ mod endings;
 mod fairness;
 mod ground;
 mod groups;
+mod left;
 mod mirrors;
 mod relays;
 mod sealed;
