@@ -8,6 +8,7 @@
 use super::Worker;
 use super::connections::State;
 use super::relays::Passing;
+use crate::backend::Endpoint;
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
@@ -16,6 +17,7 @@ use crate::io::Driver;
 use crate::metrics::{CloseReason, Counter, Gauge, RelayEnd};
 use crate::relay::{self, BadAnswer, Cause, ClientNext, End, Step};
 use crate::session::Session;
+use std::fmt::Display;
 use std::io;
 
 /// The reason in metrics.
@@ -35,21 +37,6 @@ fn label(end: End) -> RelayEnd {
     }
 }
 
-/// What an operator is told of an exchange that its endpoint failed: the event, and the cause.
-/// Failed connects are told of where they fail.
-fn trouble(end: End, fault: Option<BadAnswer>) -> Option<(&'static str, String)> {
-    let (event, cause) = match (end, fault) {
-        (End::BackendFault, Some(fault)) => return Some(("backend_malformed", fault.to_string())),
-        (End::BackendLost, _) => ("backend_lost", "it closed the connection without an answer"),
-        (End::BackendTruncated, _) => ("backend_lost", "its answer ended in the middle"),
-        (End::TimedOut(relay::Timer::BackendRequest | relay::Timer::ResponseHead), _) => {
-            ("backend_late", "it did not begin to answer in time")
-        }
-        _ => return None,
-    };
-    Some((event, cause.to_owned()))
-}
-
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// The exchange is over.
     pub(super) fn end_relay(&mut self, client: Handle, end: End, now: Moment) -> io::Result<()> {
@@ -65,9 +52,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let endpoint = flight.endpoint();
             if end.blames_backend() {
                 endpoint.failed(now);
-                if let Some((event, cause)) = trouble(end, relay.fault()) {
-                    self.tell_trouble(event, backend, endpoint, &cause);
-                }
+                self.tell_failure(backend, endpoint, end, relay.fault().as_ref());
             } else if end.credits_backend() {
                 endpoint.succeeded();
             }
@@ -97,6 +82,29 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         Ok(())
+    }
+
+    /// Tells an operator of an exchange that its endpoint failed, and how. Failed connects are told
+    /// of where they fail.
+    fn tell_failure(
+        &mut self,
+        backend: usize,
+        endpoint: &Endpoint,
+        end: End,
+        fault: Option<&BadAnswer>,
+    ) {
+        let (event, cause): (_, &dyn Display) = match (end, &fault) {
+            (End::BackendFault, Some(fault)) => ("backend_malformed", fault),
+            (End::BackendLost, _) => {
+                ("backend_lost", &"it closed the connection without an answer")
+            }
+            (End::BackendTruncated, _) => ("backend_lost", &"its answer ended in the middle"),
+            (End::TimedOut(relay::Timer::BackendRequest | relay::Timer::ResponseHead), _) => {
+                ("backend_late", &"it did not begin to answer in time")
+            }
+            _ => return,
+        };
+        self.tell_trouble(event, backend, endpoint, cause);
     }
 
     /// The client's connection takes another request.

@@ -36,7 +36,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.count(if awake { Stage::Reap } else { Stage::Sleep }, start, now);
         self.recorder.add(Counter::Turns, 1);
         // Before the phase: at the end a connection that was just accepted is closed with the rest.
-        let reaped = ready.len();
+        let reports = ready.len();
         for event in ready.drain(..) {
             self.reap(event, now)?;
         }
@@ -45,7 +45,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return Ok(Progress::Done);
         }
         // A reading of the clock costs as much as some reports.
-        let reaped = if reaped > FEW { self.lap(Stage::Reap, now) } else { now };
+        let reaped = if reports > FEW { self.lap(Stage::Reap, now) } else { now };
         self.intake(now)?;
         self.intake_outbounds(now)?;
         self.relieve(shortages, now);
