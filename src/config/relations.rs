@@ -179,7 +179,7 @@ pub fn warnings(config: &Config, host: &Host) -> Vec<Warning> {
         warn(
             limits.connections_max.is_none() && room < FEW,
             "limits.connections_max",
-            format!("the limit of {files} open files leaves room for {} connections", room.max(1)),
+            format!("the limit of {files} open files leaves few for connections: {}", room.max(1)),
             "raise it (LimitNOFILE=, ulimit -n)",
         );
         let wanted = limits.connections_max.unwrap_or(0);

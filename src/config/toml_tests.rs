@@ -303,7 +303,7 @@ fn what_depends_on_the_host_is_a_warning() {
     // Room for hardly anybody, though nothing was asked for.
     let few = Host { files_max: Some(520), cpus: vec![0, 1] };
     let [room] = &warnings(&Config::default(), &few)[..] else { panic!("one warning") };
-    assert!(room.to_string().contains("the limit of 520 open files leaves room for 8 connections"));
+    assert!(room.to_string().contains("the limit of 520 open files leaves few for connections: 8"));
     let text = format!(
         "listen = \"0.0.0.0:80\"\nadmin = \"0.0.0.0:90\"\nworkers = 3\ncpus = \"1-2\"\n\
          [limits]\nconnections_max = 1000\ntarget_bytes_max = 1024\n\

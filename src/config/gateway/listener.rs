@@ -100,16 +100,16 @@ impl Gateway {
 fn leads_to(host: &str, port: u16, own: SocketAddr) -> bool {
     let local = host.eq_ignore_ascii_case("localhost");
     let ip = host.parse::<IpAddr>().ok();
-    let fits = match own.ip() {
-        any if any.is_unspecified() => local || ip.is_some_and(|ip| is_loopback(ip) || ip == any),
-        one => ip == Some(one) || (local && is_loopback(one)),
+    let is_localhost = |ip: &IpAddr| *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST;
+    let fits = match (own.ip(), ip) {
+        (own, None) => local && (own.is_unspecified() || is_localhost(&own)),
+        (own, Some(ip)) if ip == own => true,
+        // What listens everywhere on IPv4 is not reached by IPv6; the other way round it is.
+        (IpAddr::V4(own), Some(IpAddr::V4(ip))) => own.is_unspecified() && ip.is_loopback(),
+        (IpAddr::V4(_), Some(IpAddr::V6(_))) => false,
+        (IpAddr::V6(own), Some(ip)) => own.is_unspecified() && ip.is_loopback(),
     };
     port != 0 && port == own.port() && fits
-}
-
-/// The loopback addresses that people write.
-fn is_loopback(ip: IpAddr) -> bool {
-    ip == IpAddr::from(Ipv4Addr::LOCALHOST) || ip == IpAddr::from(Ipv6Addr::LOCALHOST)
 }
 
 impl Default for Gateway {

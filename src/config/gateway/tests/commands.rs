@@ -137,6 +137,8 @@ fn what_leads_to_itself_is_refused() {
         ("http://localhost:8080", "[::1]:8080"),
         ("http://127.0.0.1:80", "0.0.0.0:80"),
         ("http://127.0.0.1", "0.0.0.0:80"),
+        ("http://127.1.2.3:80", "0.0.0.0:80"),
+        ("http://127.0.0.1:80", "[::]:80"),
         ("https://[::1]:444", "[::]:444"),
         ("http://10.0.0.1:8080", "10.0.0.1:8080"),
     ] {
@@ -152,6 +154,8 @@ fn what_leads_to_itself_is_refused() {
         ("http://10.0.0.1:8080", "0.0.0.0:8080"),
         ("http://127.0.0.1:8080", "10.0.0.1:8080"),
         ("http://feed.example:8080", "0.0.0.0:8080"),
+        ("http://localhost:8080", "127.0.0.2:8080"),
+        ("http://[::1]:8080", "0.0.0.0:8080"),
     ] {
         let listen = [Argument { key: "listen", value: own.into() }];
         assert!(proxy(url, &listen).is_ok() && fanout(url, &listen).is_ok(), "{url} at {own}");
