@@ -143,7 +143,7 @@ impl Relay {
             upload,
             download: Download::None,
             takes_trailers: plan.takes_trailers,
-            is_spoiled: plan.has_stray_body(),
+            is_spoiled: plan.has_stray_body,
             fault: None,
             end: None,
             client_next: ClientNext::Close,

@@ -24,6 +24,9 @@ pub struct Plan {
     pub fields: Fields,
     /// How the client delimits its body; the backend gets it in the same way.
     pub framing: Framing,
+    /// Whether it is the last request of its connections; see
+    /// [`crate::http::h1::Head::has_stray_body`].
+    pub has_stray_body: bool,
     /// The client.
     pub to: To,
     /// Whether the client takes trailers (`TE: trailers`).
@@ -81,13 +84,6 @@ impl Plan {
     #[must_use]
     pub fn has_body(&self) -> bool {
         !matches!(self.framing, Framing::None | Framing::Sized(0))
-    }
-
-    /// Whether it has one that backends read differently; see
-    /// [`crate::http::h1::Head::has_stray_body`].
-    #[must_use]
-    pub fn has_stray_body(&self) -> bool {
-        self.has_body() && matches!(&*self.method, "GET" | "HEAD")
     }
 
     /// Whether the request may be sent twice (RFC 9110 section 9.2.2).

@@ -161,6 +161,7 @@ fn proxy(
         target: rewritten.target().into(),
         fields,
         framing: head.framing(),
+        has_stray_body: head.has_stray_body(),
         to: if site.is_ending() { to.closing() } else { to },
         takes_trailers: forward::accepts_trailers(head),
         upgrade: head.upgrade().is_some(),

@@ -77,6 +77,7 @@ pub(super) fn plan_of(head: &Head) -> Plan {
         target: head.path().into(),
         fields,
         framing: head.framing(),
+        has_stray_body: head.has_stray_body(),
         to: To::request(head),
         takes_trailers: forward::accepts_trailers(head),
         upgrade: head.first("upgrade").is_some(),
