@@ -414,11 +414,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let settings = self.site.config().gateway.backends.get(outbound.backend);
         let (most, time) = settings
             .map_or((0, std::time::Duration::ZERO), |b| (b.idle_connections_max, b.idle_timeout));
+        // Nobody's from now on, also if it is of no use: its server is told.
+        outbound.user = User::Pool;
         if !outbound.unsent.is_empty() || !self.pool.has_room(&outbound.endpoint, most) {
             self.drop_outbound(handle);
             return;
         }
-        outbound.user = User::Pool;
         (outbound.pooled, outbound.little) = (true, 0);
         self.driver.prefetch(outbound.socket, false);
         outbound.idle_until = now.after(time);

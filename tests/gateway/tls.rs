@@ -170,6 +170,10 @@ fn servers_are_told_of_the_end_unless_it_is_a_cut(io: Io) {
     assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), ("/e".to_owned(), true), "nobody reads it");
     assert_eq!(get(&server, "/kept", "").status, 200);
     assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), ("/kept".to_owned(), true), "kept in vain");
+    let never = backend(&origin, &ca).replace("tls = ", "idle_connections_max = 0\ntls = ");
+    let unkept = Server::start(io, &never);
+    assert_eq!(get(&unkept, "/one", "").status, 200);
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), ("/one".to_owned(), true), "never kept");
     let mut peer = Peer::connect(server.address);
     peer.send("PUT /cut HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhal");
     assert_eq!(peer.head().status, 200);
