@@ -78,15 +78,23 @@ impl Chunked {
         mut keep: Option<&mut Vec<u8>>,
     ) -> Result<Piece<'i>, Fault> {
         while let Some((byte, rest)) = input.split_first() {
-            if self.at == At::Data {
-                let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
-                let (body, rest) = input.split_at(take);
-                *input = rest;
-                self.left -= take as u64;
-                if self.left == 0 {
-                    self.at = At::DataCr;
+            match self.at {
+                At::Data => return Ok(Piece::Body(self.data(input))),
+                // What stands between two pieces of data is short, plain and mostly whole.
+                At::DataCr => {
+                    if let Some(rest) = input.strip_prefix(b"\r\n") {
+                        (self.at, *input) = (At::Size { digits: 0 }, rest);
+                        continue;
+                    }
                 }
-                return Ok(Piece::Body(body));
+                At::Size { digits: 0 } => {
+                    if let Some((size, rest)) = size_line(input) {
+                        (self.left, *input) = (size, rest);
+                        self.at = self.sized(limits)?;
+                        continue;
+                    }
+                }
+                _ => {}
             }
             *input = rest;
             if self.at == At::LastLf && *byte == b'\n' {
@@ -99,6 +107,18 @@ impl Chunked {
             }
         }
         Ok(Piece::Wait)
+    }
+
+    /// As much of the chunk as there is.
+    fn data<'i>(&mut self, input: &mut &'i [u8]) -> &'i [u8] {
+        let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
+        let (body, rest) = input.split_at(take);
+        *input = rest;
+        self.left -= take as u64;
+        if self.left == 0 {
+            self.at = At::DataCr;
+        }
+        body
     }
 
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), Fault> {
@@ -166,6 +186,20 @@ impl Chunked {
         }
         Ok(next)
     }
+}
+
+/// The size in a whole line without blanks and extensions, and what follows it; `None` where that
+/// is for [`Chunked::step`] to find out.
+fn size_line(input: &[u8]) -> Option<(u64, &[u8])> {
+    let mut size = 0;
+    for (index, byte) in input.iter().enumerate().take(usize::from(SIZE_DIGITS_MAX)) {
+        let Some(digit) = char::from(*byte).to_digit(16) else {
+            let rest = input.get(index..)?.strip_prefix(b"\r\n")?;
+            return (index > 0).then_some((size, rest));
+        };
+        size = size << 4 | u64::from(digit);
+    }
+    None
 }
 
 /// What may stand in a field's value or an extension: no control bytes apart from the tab.
