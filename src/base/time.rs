@@ -76,7 +76,9 @@ impl SystemClock {
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        // In 64 bits: five centuries fit, and a turn reads this more than once.
+        let since = self.start.elapsed();
+        Moment(since.as_secs().saturating_mul(1_000_000_000) + u64::from(since.subsec_nanos()))
     }
 
     fn unix_millis(&self) -> u64 {

@@ -21,7 +21,8 @@ pub struct Wheel<K> {
     slots: Vec<Vec<(Moment, K)>>,
     /// A bit for each slot that holds something: to find the next one costs a few words.
     filled: [u64; WORDS],
-    tick: Duration,
+    /// Nanoseconds of a tick.
+    tick: u64,
     /// The tick up to which slots were emptied.
     done: u64,
     len: usize,
@@ -32,6 +33,7 @@ impl<K: Copy> Wheel<K> {
     #[must_use]
     pub fn new(tick: Duration, now: Moment) -> Self {
         let filled = [0; WORDS];
+        let tick = u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX).max(1);
         let mut wheel = Self { slots: Vec::new(), filled, tick, done: 0, len: 0 };
         wheel.slots.resize_with(usize::try_from(SLOTS).unwrap_or(512), Vec::new);
         wheel.done = wheel.tick_of(now);
@@ -71,6 +73,13 @@ impl<K: Copy> Wheel<K> {
         self.done = self.done.max(end);
     }
 
+    /// Whether a tick has passed that [`Wheel::expired`] has not looked at: before that nothing can
+    /// have come due.
+    #[must_use]
+    pub fn has_turned(&self, now: Moment) -> bool {
+        now.nanos() >= (self.done + 1).saturating_mul(self.tick)
+    }
+
     /// How long until a slot must be looked at; `None` with no timer set.
     #[must_use]
     pub fn wait(&self, now: Moment) -> Option<Duration> {
@@ -78,7 +87,7 @@ impl<K: Copy> Wheel<K> {
             return None;
         }
         let tick = self.next_filled(self.done + 1);
-        let at = Moment::from_nanos(tick.saturating_mul(self.tick_nanos()));
+        let at = Moment::from_nanos(tick.saturating_mul(self.tick));
         Some(at.since(now))
     }
 
@@ -111,12 +120,8 @@ impl<K: Copy> Wheel<K> {
         self.len == 0
     }
 
-    fn tick_nanos(&self) -> u64 {
-        u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX).max(1)
-    }
-
     fn tick_of(&self, moment: Moment) -> u64 {
-        moment.nanos() / self.tick_nanos()
+        moment.nanos() / self.tick
     }
 }
 
@@ -145,7 +150,9 @@ mod tests {
                 let leap = if chance.one_in(50) { 30_000 } else { 20 };
                 now = now.after(Duration::from_millis(chance.below(leap)));
                 out.clear();
+                let idle = !wheel.has_turned(now);
                 wheel.expired(now, &mut out);
+                assert!(!wheel.has_turned(now) && (!idle || out.is_empty()), "seed {seed}: idle");
                 for key in &out {
                     let at = open.iter().position(|(_, k)| k == key).expect("reported once");
                     let (deadline, _) = open.remove(at);

@@ -28,8 +28,8 @@ impl Relay {
     /// When [`Self::expire`] is to be called if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let timer = self.timer().map(|(due, _)| due);
-        [timer, self.heartbeat_due()].into_iter().flatten().min()
+        let heartbeat = self.heartbeat_due().map(|due| (due, ()));
+        sooner(self.timer().map(|(due, _)| (due, ())), heartbeat).map(|(due, ())| due)
     }
 
     /// A socket took bytes that had been waiting for it: a slow peer is not a silent one. Not for
@@ -73,7 +73,7 @@ impl Relay {
                 (body.and_then(|by| silent(by, Timer::RequestBody)), opening.due())
             }
         };
-        [whole, one, other].into_iter().flatten().min_by_key(|(due, _)| *due)
+        sooner(sooner(whole, one), other)
     }
 
     fn time_out(&mut self, timer: Timer, at: &At<'_>, out: &mut Out<'_>) -> Step {
@@ -96,5 +96,14 @@ impl Relay {
             self.phase = Phase::Connecting;
         }
         again
+    }
+}
+
+/// What comes first; of two at once, `one`.
+fn sooner<T>(one: Option<(Moment, T)>, other: Option<(Moment, T)>) -> Option<(Moment, T)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+        (one, None) => one,
+        (None, other) => other,
     }
 }

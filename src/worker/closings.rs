@@ -161,8 +161,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(passing) = self.passing(client) else { return };
         let due =
             [passing.relay.deadline(), passing.connect_by, passing.stuck_until, passing.drain_at];
-        let due = due.into_iter().flatten().min();
-        self.set_deadline(client, due.unwrap_or(Moment::from_nanos(u64::MAX)));
+        let never = Moment::from_nanos(u64::MAX);
+        let due = due.into_iter().fold(never, |first, due| first.min(due.unwrap_or(never)));
+        self.set_deadline(client, due);
     }
 
     /// The client has not taken bytes, and must take some in time.

@@ -57,6 +57,15 @@ impl Group {
 }
 
 impl<D: Driver, C: Clock> Worker<D, C> {
+    /// Whether [`Self::timers`] has anything to do.
+    pub(super) fn has_due(&self, now: Moment) -> bool {
+        !self.overdue.is_empty()
+            || self.wheel.has_turned(now)
+            || now.since(self.beat_at) >= STEP
+            || now.since(self.swept_at) >= TIDY
+    }
+
+    /// Does what is due.
     pub(super) fn timers(&mut self, now: Moment) -> io::Result<()> {
         // Connections that came in together expire together: what is left is for the next turns.
         if self.overdue.is_empty() {

@@ -49,16 +49,18 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.intake(now)?;
         self.intake_outbounds(now)?;
         self.relieve(shortages, now);
-        let taken = self.lap(Stage::Intake, reaped);
-        let mut swept = taken;
+        let mut done = self.lap(Stage::Intake, reaped);
         if self.groups.len() > 0 {
             self.groups.route(&self.site);
-            let routed = self.lap(Stage::Route, taken);
+            done = self.lap(Stage::Route, done);
             self.sweep(now);
-            swept = self.lap(Stage::Sweep, routed);
+            done = self.lap(Stage::Sweep, done);
         }
-        self.timers(now)?;
-        self.turned_at = self.lap(Stage::Timers, swept);
+        if self.has_due(now) {
+            self.timers(now)?;
+            done = self.lap(Stage::Timers, done);
+        }
+        self.turned_at = done;
         Ok(Progress::Running)
     }
 
