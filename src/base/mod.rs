@@ -1,4 +1,5 @@
-//! Words that every floor uses: time, chance, generational slabs, seeded maps, phases, redaction.
+//! Words that every floor uses: time, chance, generational slabs, seeded maps, phases, redaction,
+//! prefetching.
 //!
 //! Invariants: knows nothing of SSE, HTTP or the kernel; no I/O apart from `time::SystemClock`
 //! reading the clock and `chance::Chance::from_system` reading the system's entropy.
@@ -6,6 +7,8 @@
 pub mod chance;
 pub mod map;
 pub mod phase;
+#[allow(unsafe_code, reason = "the processor's instruction has no safe counterpart")]
+pub mod prefetch;
 pub mod redact;
 pub mod slots;
 pub mod sync;

@@ -10,6 +10,8 @@
     reason = "chunk and slot are derived from the length by the two functions at the bottom"
 )]
 
+use super::prefetch::prefetch;
+
 const CHUNK: usize = 1024;
 const NONE: u32 = u32::MAX;
 
@@ -140,6 +142,13 @@ impl<T> Slots<T> {
         match entry {
             Entry::Filled(value) => Some(value),
             Entry::Vacant { .. } => None,
+        }
+    }
+
+    /// Asks for the memory of a value that is about to be found.
+    pub fn prefetch(&self, handle: Handle) {
+        if let Some(slot) = self.slot(handle.index) {
+            prefetch(slot);
         }
     }
 

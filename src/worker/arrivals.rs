@@ -4,8 +4,10 @@
 //! handed over before its end is told. What comes on a connection of the pool ends it.
 
 use super::Worker;
+use super::connections::State;
 use super::outbound::{Ended, Stage, User};
 use super::relays::Passed;
+use crate::base::prefetch::prefetch;
 use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
@@ -33,10 +35,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         let mut passed = std::mem::take(&mut self.scratch.passed);
         passed.unix_millis = self.calendar.unix_millis(now, &self.clock);
+        self.anticipate_user(0);
+        self.anticipate_user(1);
+        self.anticipate_exchange(0);
         for _ in 0..self.arrived.len().min(READS) {
             if passed.bytes.len() >= PASSED_BYTES {
                 break;
             }
+            self.anticipate_user(2);
+            self.anticipate_exchange(1);
             let Some(handle) = self.arrived.pop_front() else { break };
             self.read_outbound(handle, &mut passed, now)?;
         }
@@ -47,6 +54,28 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         self.scratch.passed = passed;
         Ok(())
+    }
+
+    /// Asks for the user of the connection at this place of the queue.
+    fn anticipate_user(&self, place: usize) {
+        let handle = self.arrived.get(place);
+        match handle.and_then(|handle| self.outbounds.find(*handle)).map(|outbound| outbound.user) {
+            Some(User::Relay(client)) => self.connections.prefetch(client),
+            Some(User::Source(source)) => self.sources.prefetch(source),
+            Some(User::Mirror(_) | User::Pool) | None => {}
+        }
+    }
+
+    /// The same for its exchange, once its user has come.
+    fn anticipate_exchange(&self, place: usize) {
+        let handle = self.arrived.get(place);
+        if let Some(User::Relay(client)) =
+            handle.and_then(|handle| self.outbounds.find(*handle)).map(|outbound| outbound.user)
+            && let Some(State::Relaying(passing)) =
+                self.connections.find(client).map(|connection| &connection.state)
+        {
+            prefetch(&**passing);
+        }
     }
 
     fn read_outbound(

@@ -37,6 +37,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.add(Counter::Turns, 1);
         // Before the phase: at the end a connection that was just accepted is closed with the rest.
         let reports = ready.len();
+        for event in &ready {
+            self.anticipate(event);
+        }
         for event in ready.drain(..) {
             self.reap(event, now)?;
         }
@@ -86,6 +89,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             || self.left.more
             || self.groups.is_busy()
             || !self.overdue.is_empty()
+    }
+
+    /// Asks for what a report will need, while the others are looked at.
+    fn anticipate(&self, event: &Ready) {
+        if let Ready::Watched { token, .. } = event
+            && let Owner::Outbound(handle) = Owner::of(*token)
+        {
+            self.outbounds.prefetch(handle);
+        }
     }
 
     fn reap(&mut self, event: Ready, now: Moment) -> io::Result<()> {
