@@ -12,11 +12,11 @@ use super::event::{Draft, Event, EventId, Topic};
 use super::history::{History, Page, TopicLimits};
 use super::segment::{Reader, Writer};
 use super::subscription::Subscription;
+use crate::base::digits::digits;
 use crate::base::map::Hasher;
 use crate::base::sync::AppendLock;
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
-use std::fmt::Write;
 use std::sync::{MutexGuard, PoisonError};
 
 /// How every made id starts.
@@ -75,6 +75,8 @@ pub struct Channel {
     /// The newest sequence number, for those who only want to know that.
     tail: AtomicU64,
     epoch: u64,
+    /// What the ids of this epoch begin with.
+    epoch_name: Box<str>,
     limits: Limits,
     hasher: Hasher,
 }
@@ -91,7 +93,9 @@ impl Channel {
             scratch: Vec::new(),
             id: String::new(),
         };
-        Self { inner: AppendLock::new(inner), tail: AtomicU64::new(0), epoch, limits, hasher }
+        let (inner, tail) = (AppendLock::new(inner), AtomicU64::new(0));
+        let epoch_name = format!("{MADE}{epoch:016x}:").into();
+        Self { inner, tail, epoch, epoch_name, limits, hasher }
     }
 
     /// The hasher of its topics.
@@ -225,8 +229,9 @@ impl Channel {
     }
 
     fn write_id(&self, seq: u64, out: &mut String) {
-        let written = write!(out, "{MADE}{:016x}:{seq}", self.epoch);
-        debug_assert!(written.is_ok(), "writing to a string cannot fail");
+        out.push_str(&self.epoch_name);
+        let mut room = [0; 22];
+        out.extend(digits(seq, 10, &mut room).iter().map(|digit| char::from(*digit)));
     }
 
     /// The position that an id of this epoch stands for. Only the form that `id` writes counts.

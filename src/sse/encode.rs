@@ -4,6 +4,7 @@
 //! ends every line; `"\n\n"` stands at the end of an event and nowhere else, so an event's end is
 //! found without parsing. A field that would forge another line is refused, never repaired.
 
+use crate::base::digits::digits;
 use memchr::memchr2;
 use memchr::memchr3;
 use memchr::memmem;
@@ -77,18 +78,7 @@ pub fn encode_comment(text: &str, out: &mut Vec<u8>) {
 /// Some clients report a block that holds nothing but `retry` as an empty event: hence no blank
 /// line. At the end of a stream use [`encode_ending`].
 pub fn encode_retry(millis: u64, out: &mut Vec<u8>) {
-    let mut digits = [0_u8; 20];
-    let mut rest = millis;
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        used += 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    line(b"retry: ", digits.get(digits.len() - used..).unwrap_or(&digits), out);
+    line(b"retry: ", digits(millis, 10, &mut [0; 22]), out);
 }
 
 /// Appends the last words of a stream: a reconnection time in milliseconds and a blank line.

@@ -122,7 +122,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// to be first.
     pub(super) fn sweep(&mut self, now: Moment) {
         // Nobody is removed while the batch is under way.
-        self.carry_out(now);
+        self.carry_out();
         // When it is sent there is room again for what waits in the log.
         let over = self.groups.is_over_budget();
         let Left { batch, parts, more, since, unix_millis, .. } = &mut self.left;
@@ -147,7 +147,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Does what the fan-outs asked for, and takes over what they counted.
-    pub(super) fn carry_out(&mut self, now: Moment) {
+    pub(super) fn carry_out(&mut self) {
         // From the end: a group that has lost its last client is replaced by the last one.
         for place in (0..self.groups.len()).rev() {
             let Some(group) = self.groups.at_mut(place) else { continue };
@@ -162,7 +162,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     Effect::Full { client, socket } => {
                         self.watch(Socket(socket), Owner::Client(number, client), Interest::Write);
                     }
-                    Effect::Dropped { socket, tag, why } => self.dropped(socket, tag, why, now),
+                    Effect::Dropped { socket, tag, why } => self.dropped(socket, tag, why),
                 }
             }
             self.count_tally(tally);
@@ -189,7 +189,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         recorder.add(Counter::Starved, tally.starved);
     }
 
-    fn dropped(&mut self, socket: i32, tag: u32, why: Dropped, now: Moment) {
+    fn dropped(&mut self, socket: i32, tag: u32, why: Dropped) {
         match why {
             Dropped::Ended(until) => {
                 let reason = match until {
@@ -200,7 +200,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 };
                 self.recorder.add(Counter::Closed(reason), 1);
                 self.recorder.lower(Gauge::Clients, 1);
-                self.linger(Socket(socket), AddressKey(tag), now);
+                self.linger(Socket(socket), AddressKey(tag), self.clock.now());
             }
             Dropped::Lag => {
                 self.recorder.add(Counter::Lagged(LagAction::Close), 1);

@@ -116,7 +116,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.settle_batch(first, &shorts);
         self.left.shorts = shorts;
         if swept {
-            self.carry_out(self.clock.now());
+            self.carry_out();
         }
         Ok(())
     }
@@ -155,7 +155,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let index = short.index.checked_sub(first).filter(|index| part.contains(index))?;
                 Some((index - part.start, short.sent))
             };
-            let own: ArrayVec<_, BATCH> = shorts.iter().filter_map(of_part).collect();
+            // Collecting would copy the whole of its room.
+            let mut own = ArrayVec::<_, BATCH>::new();
+            own.extend(shorts.iter().filter_map(of_part));
             let part = batch.get(part).unwrap_or_default();
             let settled = group.fanout.settle(part, &own, tick(*since));
             self.recorder.add(Counter::SentBytes, settled.bytes);

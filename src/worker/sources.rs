@@ -168,7 +168,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
         let tap = Arc::clone(feeding.source.tap());
         let Some(group) = self.site.groups().get(tap.group() + 1) else { return Ok(()) };
-        let unix_millis = self.clock.unix_millis();
+        let unix_millis = self.calendar.unix_millis(now, &self.clock);
         let mut notices = std::mem::take(&mut self.scratch.notices);
         let mut outside =
             Outside { now, unix_millis, chance: &mut self.chance, notices: &mut notices };
@@ -206,7 +206,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 let tap = Arc::clone(feeding.source.tap());
                 self.site.registry().refuse(&tap, status, now);
                 self.end_source(handle, &tap);
-                self.end_refused(now);
+                self.end_refused();
                 return Ok(());
             }
         }
@@ -444,7 +444,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     /// Ends the streams of those whose upstreams have all said that there is nothing (more).
-    pub(super) fn end_refused(&mut self, now: Moment) {
+    pub(super) fn end_refused(&mut self) {
         let site = Arc::clone(&self.site);
         for upstream in 0..self.refusals.len() {
             let Some(seen) = self.refusals.get_mut(upstream) else { continue };
@@ -465,7 +465,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
             }
         }
-        self.carry_out(now);
+        self.carry_out();
     }
 
     /// Whether somebody reads what this worker's sources bring.

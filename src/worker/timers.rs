@@ -86,7 +86,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         if beats {
-            self.end_refused(now);
+            self.end_refused();
             self.beat(now);
             self.gauges();
         }
@@ -131,7 +131,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.scratch.due = due;
-        self.carry_out(now);
+        self.carry_out();
     }
 
     /// The last bytes of a stream of this group: a comment, or a reconnection time while the

@@ -4,6 +4,7 @@
 //! target or reason that holds a line end is disarmed, an empty chunk (which would end the body) is
 //! left out. Framing fields are the caller's.
 
+use crate::base::digits::digits;
 use crate::http::fields::Fields;
 use crate::http::fields::harmless;
 
@@ -74,19 +75,7 @@ pub(in crate::http) fn status_line(status: u16, reason: &str, out: &mut Vec<u8>)
 
 /// Appends a number as text; `radix` is at most 16.
 pub(in crate::http) fn number(number: u64, radix: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut rest = number;
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        let value = u8::try_from(rest % radix).unwrap_or(0);
-        *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
-        rest /= radix;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    out.extend_from_slice(digits(number, radix, &mut [0; 22]));
 }
 
 #[cfg(test)]
