@@ -58,24 +58,33 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Asks for the user of the connection at this place of the queue.
     fn anticipate_user(&self, place: usize) {
-        let handle = self.arrived.get(place);
-        match handle.and_then(|handle| self.outbounds.find(*handle)).map(|outbound| outbound.user) {
+        match self.next_user(place) {
             Some(User::Relay(client)) => self.connections.prefetch(client),
             Some(User::Source(source)) => self.sources.prefetch(source),
             Some(User::Mirror(_) | User::Pool) | None => {}
         }
     }
 
-    /// The same for its exchange, once its user has come.
+    /// Asks for what that user refers to, once the user itself has come.
     fn anticipate_exchange(&self, place: usize) {
-        let handle = self.arrived.get(place);
-        if let Some(User::Relay(client)) =
-            handle.and_then(|handle| self.outbounds.find(*handle)).map(|outbound| outbound.user)
-            && let Some(State::Relaying(passing)) =
-                self.connections.find(client).map(|connection| &connection.state)
-        {
-            prefetch(&**passing);
+        match self.next_user(place) {
+            Some(User::Relay(client)) => {
+                let connection = self.connections.find(client);
+                if let Some(State::Relaying(passing)) = connection.map(|c| &c.state) {
+                    prefetch(&**passing);
+                }
+            }
+            Some(User::Source(source)) => {
+                if let Some(feeding) = self.sources.find(source) {
+                    prefetch(feeding.tap());
+                }
+            }
+            Some(User::Mirror(_) | User::Pool) | None => {}
         }
+    }
+
+    fn next_user(&self, place: usize) -> Option<User> {
+        self.outbounds.find(*self.arrived.get(place)?).map(|outbound| outbound.user)
     }
 
     fn read_outbound(

@@ -50,6 +50,10 @@ pub(super) struct Feeding {
 }
 
 impl Feeding {
+    pub(super) fn tap(&self) -> &Tap {
+        self.source.tap()
+    }
+
     fn has_tried(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
     }
