@@ -110,6 +110,7 @@ fn backend(name: &str, port: u16, server_name: Option<&str>) -> Backend {
         idle_connections_max: 0,
         idle_timeout: second,
         resolve_interval: second,
+        delayed_acks: false,
     }
 }
 

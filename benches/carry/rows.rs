@@ -70,6 +70,7 @@ pub(crate) fn all() -> Vec<Row> {
             cases: vec![
                 ("bare", Proxy::Bare(false)),
                 ("relay-uring", Proxy::Relay("uring")),
+                ("relay-delayed", Proxy::RelayDelayed("uring")),
                 ("relay-epoll", Proxy::Relay("epoll")),
                 ("nginx", Proxy::Nginx),
                 ("haproxy", Proxy::Haproxy),
@@ -77,6 +78,8 @@ pub(crate) fn all() -> Vec<Row> {
             bars: vec![
                 (0, "relay-uring", "nginx", 0.8),
                 (0, "relay-uring", "haproxy", 0.7),
+                (0, "relay-delayed", "nginx", 0.8),
+                (0, "relay-delayed", "haproxy", 0.7),
                 (2, "relay-uring", "nginx", 1.0),
                 (2, "relay-uring", "haproxy", 1.0),
             ],

@@ -18,6 +18,8 @@ pub(crate) enum Proxy {
     Bare(bool),
     /// Tidegate as a streaming proxy, over `uring` or `epoll`.
     Relay(&'static str),
+    /// The same with `delayed_acks`: the sources of the load set `TCP_NODELAY`.
+    RelayDelayed(&'static str),
     /// Tidegate with one shared upstream stream for each client's URL.
     Fanout(&'static str),
     /// nginx with `proxy_buffering off`.
@@ -119,7 +121,11 @@ fn command(proxy: Proxy, port: u16, up: u16, directory: &Path) -> Result<Vec<Str
             words(&[&me, "be", "relay", &port.to_string(), &up.to_string(), recv])
         }
         Proxy::Relay(io) => {
-            let file = write("tidegate.toml", &relay_conf(port, up))?;
+            let file = write("tidegate.toml", &relay_conf(port, up, false))?;
+            words(&[tidegate, "serve", "--io", io, "--config", &file])
+        }
+        Proxy::RelayDelayed(io) => {
+            let file = write("tidegate.toml", &relay_conf(port, up, true))?;
             words(&[tidegate, "serve", "--io", io, "--config", &file])
         }
         Proxy::Fanout(io) => {
@@ -141,10 +147,12 @@ fn command(proxy: Proxy, port: u16, up: u16, directory: &Path) -> Result<Vec<Str
 /// One worker, and no work besides.
 const TIDEGATE: &str = "admin = \"off\"\nworkers = 1\n";
 
-fn relay_conf(port: u16, up: u16) -> String {
+fn relay_conf(port: u16, up: u16, delayed_acks: bool) -> String {
     format!(
         "listen = \"127.0.0.1:{port}\"\n{TIDEGATE}\
-         [[route]]\npath = \"/\"\nbackend = \"http://127.0.0.1:{up}\"\n\
+         [[backend]]\nname = \"sources\"\nendpoints = [\"http://127.0.0.1:{up}\"]\n\
+         delayed_acks = {delayed_acks}\n\
+         [[route]]\npath = \"/\"\nbackend = \"sources\"\n\
          timeouts = {{ request = \"0s\" }}\n"
     )
 }

@@ -34,6 +34,7 @@ fn backend(balance: Balance, hosts: &[(&str, u32)]) -> gateway::Backend {
         idle_connections_max: 8,
         idle_timeout: Duration::from_secs(60),
         resolve_interval: Duration::from_secs(30),
+        delayed_acks: false,
     }
 }
 

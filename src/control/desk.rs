@@ -80,5 +80,6 @@ pub(super) fn sample_backend(places: Vec<gateway::Place>) -> gateway::Backend {
         idle_connections_max: 8,
         idle_timeout: Duration::from_secs(60),
         resolve_interval: Duration::from_secs(30),
+        delayed_acks: false,
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn recv(socket: Socket, into: &mut [u8]) -> Recv {
     }
 }
 
+/// Stops acknowledging at once. Only TCP can; others refuse, and stay as they are.
+pub(super) fn delay_acks(socket: Socket) {
+    let _ = sys::set_option(socket.0, sys::IPPROTO_TCP, sys::TCP_QUICKACK, 0);
+}
+
 /// Whether there is nothing to read, and no end.
 pub(super) fn has_nothing(socket: Socket) -> bool {
     loop {

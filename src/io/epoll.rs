@@ -222,6 +222,10 @@ impl Driver for Epoll {
         calls::recv(socket, into)
     }
 
+    fn delay_acks(&mut self, socket: Socket) {
+        calls::delay_acks(socket);
+    }
+
     fn is_idle(&mut self, socket: Socket) -> bool {
         calls::has_nothing(socket)
     }

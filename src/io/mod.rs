@@ -141,6 +141,10 @@ pub trait Driver {
     /// little and often. No more than a hint: what `watch` and `recv` promise holds either way.
     fn prefetch(&mut self, _: Socket, _on: bool) {}
 
+    /// Acknowledges what comes on a socket later than its reading, together with what comes next.
+    /// The kernel returns to its own ways after a silence, so it must be told again and again.
+    fn delay_acks(&mut self, _: Socket) {}
+
     /// Whether nothing has come that was not read, and no end either: only then is a connection
     /// that was left idle fit for another exchange. `recv` may say `Empty` before that, where the
     /// driver receives before it is asked. Takes nothing.

@@ -67,6 +67,7 @@ mod tests {
             idle_connections_max: 0,
             idle_timeout: second,
             resolve_interval: second,
+            delayed_acks: false,
         }
     }
 

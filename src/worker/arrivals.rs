@@ -26,6 +26,8 @@ const LITTLE: usize = 1024;
 const OFTEN: u8 = 2;
 /// Receives after which the driver is told again: it may have had no room for this connection.
 const AGAIN: u8 = 32;
+/// Receives after which the kernel is told again to acknowledge late.
+const DELAY_AGAIN: u8 = 16;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// Reads a bounded number of connections, and passes on what came in one flush.
@@ -132,6 +134,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return;
         }
         outbound.little = outbound.little.wrapping_add(1);
+        if outbound.delayed_acks && outbound.little.is_multiple_of(DELAY_AGAIN) {
+            self.driver.delay_acks(outbound.socket);
+        }
         if outbound.little == OFTEN || outbound.little.is_multiple_of(AGAIN) {
             self.driver.prefetch(outbound.socket, true);
         }

@@ -39,6 +39,8 @@ pub(super) struct Outbound {
     pub(super) queued: bool,
     /// Receives in a row that brought little.
     pub(super) little: u8,
+    /// What comes is to be acknowledged late.
+    pub(super) delayed_acks: bool,
     /// It has carried an exchange before.
     pub(super) pooled: bool,
     /// When its time in the pool is over.
@@ -123,6 +125,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
             },
         };
+        let backends = &self.site.config().gateway.backends;
         let outbound = Outbound {
             socket: Socket(-1),
             user,
@@ -131,6 +134,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             unsent: Vec::new(),
             queued: false,
             little: 0,
+            delayed_acks: backends.get(backend).is_some_and(|backend| backend.delayed_acks),
             pooled: false,
             idle_until: Moment::START,
             timed: false,

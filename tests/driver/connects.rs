@@ -7,11 +7,13 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tidegate::io::Interest;
 use tidegate::io::Outgoing;
 use tidegate::io::Recv;
@@ -278,4 +280,22 @@ pub(crate) fn a_reset_reaches_the_backend(mut stage: Stage) {
     stage.nothing();
     let error = peer.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// What comes on a TCP connection may be acknowledged later than it is read; other sockets have
+/// nothing to acknowledge.
+pub(crate) fn acknowledgements_can_wait(mut stage: Stage) {
+    let (backend, _) = listener();
+    let ours = TcpStream::connect(backend.local_addr().unwrap()).unwrap();
+    let option = SockRef::from(&ours);
+    option.set_tcp_quickack(true).unwrap();
+    assert!(option.tcp_quickack().unwrap());
+    stage.driver.delay_acks(Socket(ours.as_raw_fd()));
+    assert!(!option.tcp_quickack().unwrap(), "it is acknowledged at once");
+    let (mut unix, mut peer) = UnixStream::pair().unwrap();
+    stage.driver.delay_acks(Socket(unix.as_raw_fd()));
+    peer.write_all(b"as ever").unwrap();
+    let mut got = [0; 7];
+    unix.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"as ever");
 }

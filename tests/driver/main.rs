@@ -88,6 +88,7 @@ contract!(
     connects::a_unix_socket_is_closed_without_a_reset,
     connects::a_stalled_backend_costs_little,
     connects::a_reset_reaches_the_backend,
+    connects::acknowledgements_can_wait,
     wakes::a_wake_ends_a_sleep,
     wakes::wakes_coalesce,
     wakes::a_wait_ends,

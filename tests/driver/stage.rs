@@ -72,6 +72,10 @@ impl<D: Driver> Driver for Eager<D> {
         self.0.prefetch(socket, on);
     }
 
+    fn delay_acks(&mut self, socket: Socket) {
+        self.0.delay_acks(socket);
+    }
+
     fn is_idle(&mut self, socket: Socket) -> bool {
         self.0.is_idle(socket)
     }

@@ -316,6 +316,8 @@ pub struct Backend {
     pub idle_timeout: Duration,
     /// How often names are looked up again at the least; the name's TTL may ask for it earlier.
     pub resolve_interval: Duration,
+    /// Small pieces of responses are acknowledged together.
+    pub delayed_acks: bool,
 }
 
 /// A server.

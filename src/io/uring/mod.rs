@@ -269,6 +269,10 @@ impl Driver for Uring {
         self.set_eager(socket, on);
     }
 
+    fn delay_acks(&mut self, socket: Socket) {
+        calls::delay_acks(socket);
+    }
+
     fn is_idle(&mut self, socket: Socket) -> bool {
         !self.has_input(socket) && calls::has_nothing(socket)
     }

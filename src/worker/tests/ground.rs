@@ -63,6 +63,8 @@ pub(super) struct Peer {
     pub(super) closed: bool,
     /// The worker has closed it by a reset.
     pub(super) reset: bool,
+    /// How often the worker asked to acknowledge late what it sends.
+    pub(super) delays: usize,
     /// It has reset the connection: every call fails.
     pub(super) broken: bool,
     /// How the worker's connect to it ends.
@@ -208,6 +210,10 @@ impl Driver for Fake {
                 count => Recv::Bytes(count),
             }
         })
+    }
+
+    fn delay_acks(&mut self, socket: Socket) {
+        self.open(socket, |peer| peer.delays += 1);
     }
 
     fn is_idle(&mut self, socket: Socket) -> bool {

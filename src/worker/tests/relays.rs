@@ -288,3 +288,23 @@ fn a_body_until_the_close_never_looks_whole_when_it_is_not() {
         world.check_empty();
     }
 }
+
+/// Late acknowledgements are for streams of small pieces, and for backends that were said to bear
+/// them; the kernel must be told again and again.
+#[test]
+fn small_pieces_are_acknowledged_late_where_it_was_asked_for() {
+    let delays = |text: &str, piece: usize| {
+        let mut world = World::toml(text);
+        let (client, backend) = world.passing(&ask("/"));
+        world.say(backend, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+        world.settle();
+        for _ in 1..64 {
+            world.say(backend, &vec![b'~'; piece]);
+            world.settle();
+        }
+        assert_eq!(world.heard(client).matches('~').count(), 63 * piece);
+        world.ground.with(backend, |peer| peer.delays)
+    };
+    let asked = ONE.replace("connect_timeout", "delayed_acks = true\nconnect_timeout");
+    assert_eq!([delays(&asked, 40), delays(&asked, 5000), delays(ONE, 40)], [4, 0, 0]);
+}
