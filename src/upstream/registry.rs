@@ -175,6 +175,7 @@ impl Registry {
         };
         let mut taps = home.lock();
         if let Some(Keyed(tap)) = taps.live.get(&wanted.key) {
+            tap.joined(wanted.seed.as_deref());
             return Ok(Leased { lease: tap.lease(), opened: false, seeded: false });
         }
         if let Some((Keyed(tap), until)) = taps.refused.get_key_value(&wanted.key) {

@@ -22,6 +22,9 @@
 //! 1. At most one attempt at a time: `Connect` is only said in `Waiting`.
 //! 2. A wait is over after what `pace` says, and not before.
 //! 3. The last id and the reconnection time outlive connections (C5, C6); decoders do not.
+//! 4. An id that a client brought is a claim. What the upstream says to a request with it is held
+//!    against nobody else: it is dropped where it leads to no stream, and where somebody else waits
+//!    on a stream that brings nothing.
 
 use super::HEALTHY_AFTER;
 use super::REFUSED_FOR;
@@ -79,6 +82,9 @@ pub enum Notice {
         /// The wait before the next attempt.
         retry_in: Duration,
     },
+    /// The id that a client opened the stream with led nowhere: it is asked for without. Readers may
+    /// have missed events.
+    Unseeded,
     /// The upstream refuses for good.
     Refused {
         /// With this status.
@@ -136,7 +142,16 @@ pub struct Source {
     permanent: bool,
     /// A stream was open before.
     opened: bool,
+    /// The last id is a client's, no event has borne it out, and it is tried so many times more.
+    claim: u8,
+    /// When a stream that was opened with a claim, and has brought nothing, is looked at.
+    claim_at: Moment,
 }
+
+/// Attempts with a client's id that may end without a stream.
+const CLAIM_TRIES: u8 = 3;
+/// How long a stream that was opened with a client's id may bring nothing while others wait on it.
+const CLAIM_TIME: Duration = Duration::from_secs(5);
 
 // There are thousands of them; the decoders are boxed and live with the connection only.
 const _: () = assert!(size_of::<Source>() <= 128);
@@ -147,6 +162,7 @@ impl Source {
     #[must_use]
     pub fn new(tap: Arc<Tap>, now: Moment) -> Self {
         let last_id = tap.seed.as_deref().unwrap_or_default().to_owned();
+        let claim = if last_id.is_empty() { 0 } else { CLAIM_TRIES };
         Self {
             tap,
             open: None,
@@ -159,6 +175,8 @@ impl Source {
             state: State::Waiting,
             permanent: true,
             opened: false,
+            claim,
+            claim_at: now,
         }
     }
 
@@ -171,7 +189,8 @@ impl Source {
     /// When to call [`Source::due`]; `None`: not by time.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.until
+        let claim_at = self.has_silent_claim().then_some(self.claim_at);
+        [self.until, claim_at].into_iter().flatten().min()
     }
 
     /// Whether it has asked for a connection that is not made yet.
@@ -188,6 +207,12 @@ impl Source {
 
     /// Time has passed.
     pub fn due(&mut self, outside: &mut Outside<'_>) -> Step {
+        if self.has_silent_claim() && self.claim_at <= outside.now {
+            if self.tap.has_strangers() {
+                return self.ask_without(outside);
+            }
+            self.claim_at = outside.now.after(CLAIM_TIME);
+        }
         if self.until.is_none_or(|until| until > outside.now) {
             return if self.is_paused() { Step::Paused } else { Step::Wait };
         }
@@ -298,7 +323,32 @@ impl Source {
         );
     }
 
+    /// Whether it streams, by the word of a client, and has brought nothing.
+    fn has_silent_claim(&self) -> bool {
+        self.claim > 0 && self.state == State::Streaming && !self.is_paused()
+    }
+
+    /// Drops the id that a client brought: what follows is not what came after it.
+    fn drop_claim(&mut self, outside: &mut Outside<'_>) {
+        self.claim = 0;
+        self.last_id.clear();
+        outside.notices.push(Notice::Unseeded);
+    }
+
+    /// Asks again, at once, without that id.
+    fn ask_without(&mut self, outside: &mut Outside<'_>) -> Step {
+        self.open = None;
+        self.drop_claim(outside);
+        (self.target, self.hops, self.permanent) = (None, 0, true);
+        self.enter(State::Waiting, Duration::ZERO, outside.now);
+        self.until = Some(outside.now);
+        Step::Close
+    }
+
     fn go_on(&mut self, progress: Progress, outside: &mut Outside<'_>) -> Step {
+        if self.claim > 0 && self.tap.events() > 0 {
+            self.claim = 0;
+        }
         match progress {
             Progress::More => {
                 if self.state == State::Streaming {
@@ -334,6 +384,7 @@ impl Source {
                     0 => Notice::Opened,
                     failures => Notice::Recovered { failures },
                 });
+                self.claim_at = outside.now.after(CLAIM_TIME);
                 if std::mem::replace(&mut self.opened, true) {
                     self.tap.board.reconnected();
                 }
@@ -355,6 +406,13 @@ impl Source {
                 self.enter(State::Waiting, Duration::ZERO, outside.now);
                 self.until = Some(outside.now);
                 Step::Close
+            }
+            // Not what others would be told, who ask without that id.
+            Answer::Refuse(_) if self.claim > 0 => self.ask_without(outside),
+            Answer::Fail { cause: Cause::Status(status), .. }
+                if self.claim > 0 && !matches!(status, 408 | 425 | 429 | 502..=504) =>
+            {
+                self.ask_without(outside)
             }
             // What is connected for ever is never refused for good.
             Answer::Refuse(status) if definition.always_on => {
@@ -382,6 +440,7 @@ impl Source {
         retry_after: Option<Duration>,
         outside: &mut Outside<'_>,
     ) -> Step {
+        let had_connection = self.state != State::Connecting;
         let legacy = self.open.take().and_then(|open| open.close(&mut self.last_id));
         let (mut healthy, mut lasted) = (false, false);
         if let Some(legacy) = legacy {
@@ -406,6 +465,12 @@ impl Source {
             self.tap.board.failed(cause);
             let failures = self.pace.failures();
             outside.notices.push(Notice::Lost { cause, failures, retry_in });
+        }
+        if self.claim > 0 && had_connection {
+            self.claim -= 1;
+            if self.claim == 0 {
+                self.drop_claim(outside);
+            }
         }
         (self.target, self.hops, self.permanent) = (None, 0, true);
         self.enter(State::Waiting, retry_in, outside.now);

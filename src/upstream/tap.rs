@@ -11,6 +11,7 @@ use super::board::Health;
 use super::family::Family;
 use super::wanted::Key;
 use crate::base::sync::Arc;
+use crate::base::sync::atomic::AtomicBool;
 use crate::base::sync::atomic::AtomicU16;
 use crate::base::sync::atomic::AtomicU64;
 use crate::base::sync::atomic::AtomicUsize;
@@ -30,8 +31,10 @@ pub struct Tap {
     pub(super) family: Arc<Family>,
     pub(super) key: Key,
     pub(super) topic: Topic,
-    /// The upstream's id to begin after.
+    /// The upstream's id to begin after, by the word of the client that opened it.
     pub(super) seed: Option<Box<str>>,
+    /// Somebody reads it who did not bring that id.
+    strangers: AtomicBool,
     owner: usize,
     leases: AtomicUsize,
     /// Clients that read it: many may share one lease.
@@ -62,6 +65,7 @@ impl Tap {
             key,
             topic: birth.topic,
             seed,
+            strangers: AtomicBool::new(false),
             owner: birth.owner,
             leases: AtomicUsize::new(0),
             readers: AtomicUsize::new(0),
@@ -129,6 +133,18 @@ impl Tap {
     #[must_use]
     pub fn readers(&self) -> usize {
         self.readers.load(Ordering::Relaxed)
+    }
+
+    /// Somebody joins it with this id of the upstream's.
+    pub(super) fn joined(&self, id: Option<&str>) {
+        if self.seed.is_some() && self.seed.as_deref() != id {
+            self.strangers.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody reads it who did not bring the id that it was opened with.
+    pub(super) fn has_strangers(&self) -> bool {
+        self.strangers.load(Ordering::Relaxed)
     }
 
     /// One more lease. Only under the registry's lock.

@@ -27,6 +27,7 @@
 mod answers;
 mod arrivals;
 mod attempts;
+mod claims;
 mod clients;
 mod closings;
 mod connections;

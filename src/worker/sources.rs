@@ -77,7 +77,10 @@ fn judge(endpoint: &Endpoint, notices: &[Notice], now: Moment) {
             } => {
                 endpoint.failed(now);
             }
-            Notice::Lost { .. } | Notice::Ended { .. } | Notice::Refused { .. } => {}
+            Notice::Lost { .. }
+            | Notice::Ended { .. }
+            | Notice::Unseeded
+            | Notice::Refused { .. } => {}
         }
     }
 }
@@ -433,6 +436,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 ];
                 self.log.warn_rarely(&mut self.throttle, now, "upstream_lost", &fields);
             }
+            Notice::Unseeded => self.tell_unseeded(tap, now),
             Notice::Refused { status } => {
                 self.recorder.add(Counter::UpstreamFailures(UpstreamFailure::Status), 1);
                 let shown: &dyn Display = &status;

@@ -25,6 +25,7 @@ mod balance;
 mod bodies;
 mod cancel;
 mod churn;
+mod claims;
 mod coalesce;
 mod commands;
 mod credentials;
