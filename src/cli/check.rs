@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::settings::Settings;
 use crate::config::budget::Budget;
 use crate::config::show;
+use crate::server;
 use std::process::ExitCode;
 
 /// Arguments of `check`.
@@ -32,6 +33,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let loaded = args.settings.load()?;
     loaded.warn();
+    server::check(&loaded.config).map_err(|error| Failure::usage(&error))?;
     let budget = Budget::new(&loaded.config, &loaded.host).to_string();
     let mut text = "# The configuration in effect. Secrets are masked.\n".to_owned();
     text.push_str(&show::toml(&loaded.config));

@@ -23,7 +23,8 @@ use std::process::ExitCode;
 /// Arguments of `fanout` and `proxy`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// http:// or https:// and a host; for fanout with the path of an event stream
+    /// http:// or https:// and a host, for fanout with the path of an event stream; proxy takes
+    /// unix:/PATH as well
     url: String,
     #[command(flatten)]
     overrides: Overrides,
@@ -54,9 +55,11 @@ fn start(
         .map_err(|problems| Failure::usage(&problems))?;
     let file = show::brief(&config);
     let screen = screen(&args.url, &config);
-    answer(&format!(
-        "{screen}\nThe same as a file, for `tidegate serve --config FILE`:\n\n{file}\n"
-    ))?;
+    // All of it is the file: what is for people stands in comments.
+    let screen = format!("{screen}\nThe same as a file, for `tidegate serve --config FILE`:\n");
+    let comment = |line: &str| format!("# {line}").trim_end().to_owned() + "\n";
+    let screen: String = screen.lines().map(comment).collect();
+    answer(&format!("{screen}\n{file}\n"))?;
     serve::start(Loaded::of(config))
 }
 
@@ -70,6 +73,7 @@ tidegate {version}: {url}
 
   Look      open http://{listen}/ in a browser
   Receive   {receive}
+  Shared    by clients with the same cookies and Authorization; by all with `public = true`
   State     {admin}
   Stop      Ctrl-C; a second one does not wait for clients to be closed one by one
 ",

@@ -191,7 +191,13 @@ impl Budget {
             // Made once, at start: the send path allocates nothing.
             line("scratch", workers, SCRATCH_BYTES, true, "receive buffer, send batch, queues"),
             // hub.history_bytes_max: one channel, shared by all workers.
-            line("history", 1, wide(hub.history_bytes_max), true, "events kept, in wire form"),
+            line(
+                "history",
+                1,
+                wide(hub.history_bytes_max),
+                true,
+                "events kept, with their bookkeeping",
+            ),
             // hub.history_events_max: what makes a resume cost what it returns.
             line(
                 "history index",

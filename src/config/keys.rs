@@ -296,7 +296,7 @@ pub static KEYS: &[Key] = &[
     key(
         "hub.history_bytes_max",
         size(64 * KIB, 1024 * GIB),
-        "Bytes of events kept, in wire form.",
+        "Bytes of events kept: their wire form, and about 300 for each.",
         |c| &mut c.hub.history_bytes_max,
     ),
     key(

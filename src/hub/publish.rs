@@ -36,9 +36,15 @@ pub enum PublishError {
     /// A name or value is not UTF-8.
     #[error("Bad Request: the form is not UTF-8")]
     Form,
-    /// No topic, or no form at all.
+    /// No topic.
     #[error("Missing \"topic\" parameter")]
     NoTopic,
+    /// No form at all, so no topic either, as the reference says.
+    #[error(
+        "Missing \"topic\" parameter: the body must be a form, of the type \
+         application/x-www-form-urlencoded"
+    )]
+    NoForm,
     /// More topics than the limit.
     #[error("Too many \"topic\" parameters: at most {max}")]
     Topics {
@@ -77,7 +83,7 @@ impl Publish {
         hub: &Hub,
     ) -> Result<Self, PublishError> {
         if !content_type.is_some_and(is_form) {
-            return Err(PublishError::NoTopic);
+            return Err(PublishError::NoForm);
         }
         let pairs = form::strict(body).ok_or(PublishError::Form)?;
         let mut publish = Self::default();
@@ -196,7 +202,9 @@ mod tests {
         assert!(with(b"Application/X-WWW-Form-Urlencoded ; charset=utf-8"));
         assert!(!with(b"application/json") && !with(b"multipart/form-data") && !with(b""));
         let none = Publish::parse(None, b"topic=a", &Hub::default());
-        assert_eq!(none, Err(PublishError::NoTopic));
+        assert_eq!(none, Err(PublishError::NoForm));
+        let said = PublishError::NoForm.to_string();
+        assert!(said.starts_with("Missing \"topic\" parameter") && said.contains("urlencoded"));
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Relay {
         if head.is_upgrade() && (!is_asked || self.upload != Upload::Complete) {
             return Err(BadAnswer::Unasked);
         }
+        self.is_spoiled |= self.to.is_head && announces_body(head);
         let framing = forward::framing_to(self.to.version, head.framing());
         // Whether the rest of the request will have come by the response's end, nobody knows.
         if self.upload != Upload::Complete || framing == ResponseFraming::UntilClose {
@@ -89,6 +90,13 @@ impl Relay {
         let trailers = self.takes_trailers && framing == ResponseFraming::Chunked;
         Back { to: self.to, framing, date, upgrade: true, trailers }
     }
+}
+
+/// RFC 9110 section 9.3.2: no body follows the head that answers a HEAD. Some servers send one all
+/// the same, a moment later, and on a kept connection it would be the answer to somebody else.
+fn announces_body(head: &ResponseHead) -> bool {
+    let sized = head.first("content-length").is_some_and(|length| length != b"0");
+    sized || head.first("transfer-encoding").is_some()
 }
 
 /// Whether the body is an event stream that can be read on its way, and may be added to (X6).

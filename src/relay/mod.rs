@@ -110,8 +110,8 @@ pub struct Relay {
     upload: Upload,
     download: Download,
     takes_trailers: bool,
-    /// The backend's connection takes no other request: something came behind its response, or
-    /// the body of this request was stray.
+    /// The backend's connection takes no other request: something came behind its response or may
+    /// yet come, or the body of this request was stray.
     is_spoiled: bool,
     fault: Option<BadAnswer>,
     end: Option<End>,

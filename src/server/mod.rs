@@ -94,6 +94,15 @@ pub enum StartError {
     },
 }
 
+/// What only a start would find wrong with a configuration: certificates and keys that do not go
+/// together. Starts nothing.
+///
+/// # Errors
+/// The first of them.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    trust::check(&config.gateway.backends, &(Arc::new(SystemClock::start()) as _))
+}
+
 /// Runs the server until it has drained. Blocks; signals and admin HTTP are served meanwhile.
 ///
 /// # Errors

@@ -24,6 +24,18 @@ pub(super) fn settings(
     backends.iter().map(&mut one).collect()
 }
 
+/// Tries them, for whoever asks about a configuration: certificates, keys, and whether they belong
+/// together. That this host trusts nobody is no fault of the file.
+pub(super) fn check(
+    backends: &[Backend],
+    clock: &Arc<dyn Clock + Send + Sync>,
+) -> Result<(), StartError> {
+    match settings(backends, clock) {
+        Err(StartError::Tls { cause: SettingsFault::NoSystemRoots { .. }, .. }) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn of(
     tls: &BackendTls,
     system: &mut Option<Roots>,

@@ -112,6 +112,7 @@ fn status(error: PublishError) -> u16 {
     match error {
         PublishError::Form
         | PublishError::NoTopic
+        | PublishError::NoForm
         | PublishError::Retry
         | PublishError::Id
         | PublishError::Kind => 400,

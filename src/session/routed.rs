@@ -207,7 +207,9 @@ fn fanout(action: &FanoutAction, matched: &Matched<'_>, head: &Head, site: &Site
         Vec::from([String::new()])
     } else if action.channels.is_empty() {
         let named = query::pairs(asked).filter(|(name, _)| **name == *b"channel");
-        named.map(|(_, value)| String::from_utf8_lossy(&value).into_owned()).collect()
+        let named = named.map(|(_, value)| String::from_utf8_lossy(&value).into_owned());
+        // An empty one would be another resource, and no name that a client could see.
+        named.filter(|name| !name.is_empty()).collect()
     } else {
         action.channels.clone()
     };

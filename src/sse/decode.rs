@@ -11,6 +11,9 @@ use memchr::memchr2;
 /// Buffers larger than this are given back once their line or event is over.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// What a further line of data counts besides its bytes: `data: ` on the wire.
+const LINE_COST: usize = 6;
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Why decoding ended: the fault of the peer.
@@ -64,6 +67,8 @@ pub struct Decoder {
     /// The buffers hold what was reported last; they are emptied by the next line.
     reported: bool,
     data: String,
+    /// Lines of data so far.
+    lines: usize,
     kind: String,
     /// The id that the next blank line commits.
     id_buffer: String,
@@ -74,7 +79,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that accepts lines and event data of up to `bytes_max` bytes each.
+    /// A decoder that accepts lines and event data of up to `bytes_max` bytes each. Each line of
+    /// data but the first counts six bytes more, which it has on the wire.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
@@ -85,6 +91,7 @@ impl Decoder {
             at_start: true,
             reported: false,
             data: String::new(),
+            lines: 0,
             kind: String::new(),
             id_buffer: String::new(),
             last_event_id: String::new(),
@@ -235,10 +242,13 @@ impl Decoder {
             }
             b"data" => {
                 append(trimmed, &mut self.data);
-                if self.data.len() > self.bytes_max {
+                // So that what is sent on is bounded as well: short lines are mostly names there.
+                let names = self.lines.saturating_mul(LINE_COST);
+                if self.data.len().saturating_add(names) > self.bytes_max {
                     return Err(DecodeError::EventTooLarge { bytes_max: self.bytes_max });
                 }
                 self.data.push('\n');
+                self.lines += 1;
             }
             b"event" => {
                 self.kind.clear();
@@ -255,6 +265,7 @@ impl Decoder {
     }
 
     fn dispatch(&mut self) -> Option<Found> {
+        self.lines = 0;
         self.last_event_id.clone_from(&self.id_buffer);
         if self.data.pop().is_none() {
             self.kind.clear();
@@ -337,14 +348,18 @@ mod tests {
 
     #[test]
     fn data_over_the_limit_ends_decoding_and_heartbeats_never_do() {
-        let mut decoder = Decoder::new(9);
+        let mut decoder = Decoder::new(15);
         assert_eq!(all(&mut decoder, &b":\n".repeat(100)).unwrap(), [""; 0]);
-        assert_eq!(
-            all(&mut decoder, b"data:1234\ndata:5678\n\n").unwrap(),
-            ["message//1234\n5678"]
-        );
-        let over = all(&mut decoder, b"data:1234\ndata:5678\ndata\n\n");
-        assert_eq!(over, Err(DecodeError::EventTooLarge { bytes_max: 9 }));
+        for _ in 0..3 {
+            let two = all(&mut decoder, b"data:1234\ndata:5678\n\n").unwrap();
+            assert_eq!(two, ["message//1234\n5678"], "each event counts for itself");
+        }
+        let over = all(&mut decoder, b"data:1234\ndata:56789\n\n");
+        assert_eq!(over, Err(DecodeError::EventTooLarge { bytes_max: 15 }));
+        // Lines of nothing: as many as their names fill.
+        let lines = |count: usize| all(&mut Decoder::new(70), &b"data\n".repeat(count));
+        assert_eq!(lines(11), Ok(vec![]));
+        assert_eq!(lines(12), Err(DecodeError::EventTooLarge { bytes_max: 70 }));
     }
 
     #[test]

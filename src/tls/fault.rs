@@ -52,7 +52,9 @@ pub enum SettingsFault {
     )]
     BadKey,
     /// Key and certificate do not belong together.
-    #[error("the client key is not that of the client certificate. Name the pair that is")]
+    #[error(
+        "certificate_file and key_file do not belong together. Name a certificate and its own key"
+    )]
     KeyMismatch,
     /// A name that no certificate can have.
     #[error("`{name}` is neither a host name nor an IP address. Correct the server name")]

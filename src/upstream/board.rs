@@ -3,6 +3,7 @@
 //! Invariants: one writer, so stores need no read-modify-write. A reader may see one counter of
 //! this instant beside another of the last; no number is ever wrong by itself.
 
+use super::HEALTHY_AFTER;
 use super::cause;
 use super::cause::Cause;
 use crate::base::sync::atomic::AtomicU8;
@@ -176,6 +177,12 @@ impl Board {
     /// An event was appended.
     pub(super) fn count_event(&self) {
         add(&self.events, 1);
+        self.recovered();
+    }
+
+    /// The stream is healthy: what failed before it is over.
+    pub(super) fn recovered(&self) {
+        self.failures.store(0, Relaxed);
     }
 
     pub(super) fn read(&self, now: Moment) -> Health {
@@ -195,16 +202,18 @@ impl Board {
             let new = count.saturating_sub(then.load(Relaxed)) as f64;
             new / span
         };
+        let (phase, phase_age) = (self.phase(), age(&self.since));
+        let is_healthy = phase == Phase::Streaming && phase_age >= HEALTHY_AFTER;
         Health {
-            phase: self.phase(),
-            phase_age: age(&self.since),
+            phase,
+            phase_age,
             silent_for,
             events,
             bytes,
             events_per_second: rate(events, &sample.events),
             bytes_per_second: rate(bytes, &sample.bytes),
             reconnects: self.reconnects.load(Relaxed),
-            failures: self.failures.load(Relaxed),
+            failures: if is_healthy { 0 } else { self.failures.load(Relaxed) },
             trouble: number.map(|number| Trouble {
                 name: cause::name(number),
                 status: Some(status).filter(|status| *status != 0),
@@ -236,7 +245,7 @@ pub struct Health {
     pub bytes_per_second: f64,
     /// Streams that were opened after the first.
     pub reconnects: u64,
-    /// Attempts and streams that failed; orderly ends are none.
+    /// Attempts and streams that failed in a row; orderly ends are none.
     pub failures: u64,
     /// The last failure.
     pub trouble: Option<Trouble>,
@@ -278,5 +287,20 @@ mod tests {
         let health = board.read(Moment::START);
         assert_eq!(health.trouble.unwrap().to_string(), "head_timeout");
         assert_eq!(health.failures, 2);
+    }
+
+    #[test]
+    fn failures_are_in_a_row_and_end_with_a_healthy_stream() {
+        let (board, at) = (Board::new(Moment::START), Moment::from_millis);
+        board.failed(Cause::Connect);
+        board.enter(Phase::Streaming, at(1000));
+        assert_eq!(board.read(at(5999)).failures, 1);
+        assert_eq!(board.read(at(6000)).failures, 0, "it has lasted");
+        board.failed(Cause::Cut);
+        board.enter(Phase::Waiting, at(6000));
+        assert_eq!(board.read(at(6000)).failures, 2);
+        board.enter(Phase::Streaming, at(7000));
+        board.count_event();
+        assert_eq!(board.read(at(7000)).failures, 0, "it has brought an event");
     }
 }

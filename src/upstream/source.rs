@@ -452,6 +452,7 @@ impl Source {
         }
         if lasted || (healthy && !cause.is_fault()) {
             self.pace.reset();
+            self.tap.board.recovered();
         }
         let definition = &self.tap.family.definition;
         let retry_in = if healthy && !cause.is_fault() {

@@ -20,7 +20,7 @@ use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
 use crate::io::{Driver, Interest};
-use crate::metrics::{Counter, Direction, Gauge};
+use crate::metrics::{Counter, Direction, Gauge, RequestKind, StatusClass};
 use crate::relay::{At, Out, Relay, Step};
 use crate::session::Passage;
 use std::fmt;
@@ -145,8 +145,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(passing) = self.passing(client) else { return Ok(()) };
         let (mut to_client, mut to_backend) = (Vec::new(), Vec::new());
         let mut out = Out { client: &mut to_client, backend: &mut to_backend };
+        let before = passing.relay.status();
         let step = call(passing, &at, &mut out);
-        let outbound = passing.outbound;
+        let (outbound, status) = (passing.outbound, passing.relay.status());
+        if status != before {
+            self.count_answer(status);
+        }
         if let Some(outbound) = outbound
             && !to_backend.is_empty()
         {
@@ -155,6 +159,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         self.send_client(client, &to_client, now)?;
         self.follow(client, step, now)
+    }
+
+    /// A client gets this status, of its backend or of ours.
+    fn count_answer(&self, status: u16) {
+        let class = StatusClass::of(status);
+        self.recorder.add(Counter::Requests(RequestKind::Proxy, class), 1);
     }
 
     /// Does what a relay asked for, once its bytes are on their way.
@@ -219,7 +229,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         };
         let from = passed.bytes.len();
         let mut out = Out { client: &mut passed.bytes, backend: &mut passed.backend };
+        let before = passing.relay.status();
         let step = passing.relay.backend_input(bytes, &at, &mut out);
+        let status = passing.relay.status();
+        if status != before {
+            self.count_answer(status);
+        }
         passed.parts.push(Part { client, outbound, from, step, more });
         if !passed.backend.is_empty() {
             let bytes = std::mem::take(&mut passed.backend);

@@ -31,8 +31,13 @@ pub(super) const REFUSED: &str =
     "the upstream refused this stream, or has nothing more: ask again for its status";
 /// How soon a source is resumed whose log had no room.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How often a source that is read is asked whether it still is.
+/// How often at least a source that is read is asked whether it still is.
 const READ_CHECK: Duration = Duration::from_secs(5);
+
+/// The same, so that a short linger is kept.
+fn read_check(tap: &Tap) -> Duration {
+    READ_CHECK.min(tap.family().definition.linger.max(IDLE_CHECK))
+}
 
 /// A source with its connection.
 #[derive(Debug)]
@@ -348,7 +353,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if feeding.check_at <= now {
             let tap = Arc::clone(feeding.source.tap());
             if tap.leases() > 0 {
-                feeding.check_at = now.after(READ_CHECK);
+                feeding.check_at = now.after(read_check(&tap));
             } else {
                 feeding.check_at = now.after(IDLE_CHECK);
                 if self.site.registry().close_if_idle(&tap, now) {

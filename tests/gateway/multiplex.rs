@@ -133,7 +133,9 @@ fn odd_numbers_of_channels(io: Io) {
     let (tapes, origin) = player(&["a", "b"]);
     let more = format!("{MERGED}\nchannels_per_client_max = 3\nchannels_max = 2");
     let server = share(io, &origin, "/e/{channel}", &more);
-    assert_eq!(get(&server, "/s", "").status, 400, "no channel");
+    for none in ["/s", "/s?channel=", "/s?channel"] {
+        assert_eq!(get(&server, none, "").status, 400, "no channel: {none}");
+    }
     let four = get(&server, "/s?channel=a&channel=b&channel=c&channel=d", "");
     assert_eq!(four.status, 400, "too many for one client");
     assert_eq!(get(&server, "/s?channel=..", "").status, 400, "leads out of the path");

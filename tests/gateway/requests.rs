@@ -158,7 +158,8 @@ fn a_head_request_gets_a_head_alone(io: Io) {
         assert_eq!(response.field("transfer-encoding"), None);
     }
     assert_eq!(origin.asked().len(), 12);
-    assert_eq!(origin.connections(), 1, "heads alone leave a connection in order");
+    // A body that follows its head in spite of HEAD would be the answer to somebody else.
+    assert_eq!(origin.connections(), 7, "each HEAD that announces a body is a connection's last");
 }
 
 fn a_backend_that_closes_is_connected_anew(io: Io) {

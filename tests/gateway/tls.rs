@@ -11,6 +11,8 @@ use crate::common::stream::Stream;
 use crate::common::tape::STREAM;
 use crate::common::tape::Tape;
 use crate::stage::get;
+use std::path::PathBuf;
+use std::process::Command;
 
 crate::on_both_drivers!(
     a_backend_that_is_trusted_is_used,
@@ -95,6 +97,38 @@ fn a_backend_may_want_our_certificate(io: Io) {
         format!("{ca}, certificate_file = \"{}\", key_file = \"{}\"", chain.path(), key.path());
     let server = Server::start(io, &backend(&origin, &own));
     assert_eq!(get(&server, "/", "").status, 200);
+}
+
+/// A start would find it as well, but a file is checked before.
+#[test]
+fn a_check_finds_a_key_of_another_certificate() {
+    let authority = Authority::new();
+    let (file, one, two) = (authority.file(), authority.client("a"), authority.client("b"));
+    let check = |key: String| {
+        let tls = format!(
+            "ca_file = \"{}\", certificate_file = \"{}\", key_file = \"{key}\"",
+            file.path(),
+            one.0.path()
+        );
+        let config = format!(
+            "[[backend]]\nname = \"b\"\nendpoints = [\"https://a.example\"]\ntls = {{ {tls} }}\n\
+             [[route]]\nbackend = \"b\"\n"
+        );
+        let name = format!("check-{}.toml", std::process::id());
+        let at = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&at, &config).unwrap();
+        let check = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "--config"])
+            .arg(&at)
+            .output();
+        std::fs::remove_file(&at).unwrap();
+        let done = check.unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert_eq!(check(one.1.path()).0, Some(0));
+    let (code, said) = check(two.1.path());
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("backend b:") && said.contains("key_file"), "{said}");
 }
 
 fn a_shared_stream_over_tls(io: Io) {

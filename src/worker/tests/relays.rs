@@ -1,6 +1,7 @@
 //! Exchanges with a backend: bytes both ways, backpressure both ways, and who goes first.
 
 use super::World;
+use super::ground::Door;
 use super::stage::ONE;
 use super::stage::answer;
 use super::stage::ask;
@@ -11,6 +12,8 @@ use crate::metrics::Counter;
 use crate::metrics::Direction;
 use crate::metrics::Gauge;
 use crate::metrics::RelayEnd;
+use crate::metrics::RequestKind;
+use crate::metrics::StatusClass;
 
 /// One receive of a worker.
 const RECEIVE: usize = 64 * 1024;
@@ -33,6 +36,7 @@ fn an_exchange_from_end_to_end() {
     assert_eq!((world.gauge(Gauge::Relays), world.ends(RelayEnd::Done)), (0, 1));
     let bytes = world.counters.counter(Counter::RelayBytes(Direction::Response));
     assert_eq!(bytes, heard.len() as u64);
+    assert_eq!(world.answers(StatusClass::Success), 1);
     // Both connections take the next one.
     world.say(client, ask("/c").as_bytes());
     world.settle();
@@ -307,4 +311,32 @@ fn small_pieces_are_acknowledged_late_where_it_was_asked_for() {
     };
     let asked = ONE.replace("connect_timeout", "delayed_acks = true\nconnect_timeout");
     assert_eq!([delays(&asked, 40), delays(&asked, 5000), delays(ONE, 40)], [4, 0, 0]);
+}
+
+/// Whose answer it is, the backend's or ours: it counts when its head is there, and once.
+#[test]
+fn answers_are_counted_by_status() {
+    let mut world = World::toml(ONE);
+    let (_, backend) = world.passing(&ask("/"));
+    world.say(backend, b"HTTP/1.1 100 Continue\r\n\r\n");
+    world.settle();
+    assert_eq!(world.answers(StatusClass::Success), 0, "it is no answer yet");
+    world.say(backend, b"HTTP/1.1 404 x\r\nContent-Length: 9\r\n\r\n");
+    world.settle();
+    assert_eq!(world.answers(StatusClass::Client), 1, "the body is still to come");
+    world.say(backend, b"not there");
+    world.settle();
+    world.door("10.9.0.1:80", Door::Shut);
+    let client = world.connect(ask("/").as_bytes());
+    world.ground.with(backend, |peer| peer.ended = true);
+    world.settle();
+    assert!(world.heard(client).starts_with("HTTP/1.1 50"));
+    let all = [StatusClass::Success, StatusClass::Client, StatusClass::Server];
+    assert_eq!(all.map(|class| world.answers(class)), [0, 1, 1]);
+}
+
+impl World {
+    fn answers(&self, class: StatusClass) -> u64 {
+        self.counters.counter(Counter::Requests(RequestKind::Proxy, class))
+    }
 }

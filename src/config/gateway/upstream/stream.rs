@@ -153,13 +153,15 @@ static ROWS: &[Row<Draft>] = &[
     value(
         "linger",
         bounds::span_or_zero(10, DAY, "not at all"),
-        "How long a channel without readers stays connected.",
+        "How long a channel without readers stays connected. That it has none is noticed within \
+         a second, or within `linger` if that is longer, but at most 5 s.",
         |d: &mut Draft| &mut d.upstream.linger,
     ),
     value(
         "event_bytes_max",
         bounds::size(KIB, 64 * MIB),
-        "Bytes of one event; at most lag_bytes_max.",
+        "Bytes of one event's data, each line after the first counting six more, as `data: ` on \
+         the wire; at most lag_bytes_max.",
         |d: &mut Draft| &mut d.upstream.event_bytes_max,
     ),
     value(
@@ -229,7 +231,7 @@ static ROWS: &[Row<Draft>] = &[
     value(
         "history_bytes_max",
         bounds::size(4 * KIB, 1024 * GIB),
-        "Bytes kept of a channel, in wire form.",
+        "Bytes kept of a channel: its events in wire form, and about 300 for each.",
         |d: &mut Draft| &mut d.upstream.history_bytes_max,
     ),
     value(
