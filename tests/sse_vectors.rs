@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::task::Waker;
 use tidegate::base::chance::Chance;
 use tidegate::sse;
+use tidegate::sse::DecodeError;
 use tidegate::sse::Decoder;
 use tidegate::sse::EventFields;
 use tidegate::sse::Item;
@@ -202,15 +203,22 @@ fn an_event_of_16_mib_passes_in_blocks() {
     let data = "0123456789abcde\n".repeat(1 << 20);
     let mut bytes = Vec::new();
     sse::encode(&EventFields { data: &data, ..EventFields::default() }, &mut bytes).unwrap();
-    let mut decoder = Decoder::new(data.len());
-    let mut found = 0;
-    for mut block in bytes.chunks(64 * 1024) {
-        while let Some(item) = decoder.decode(&mut block).unwrap() {
-            assert!(matches!(item, Item::Event(event) if event.data == data));
-            found += 1;
+    // As on the wire: each line after the first has its name before it.
+    let counted = data.len() + (1 << 20) * "data: ".len();
+    let run = |bytes_max| {
+        let mut decoder = Decoder::new(bytes_max);
+        let mut found = 0;
+        for mut block in bytes.chunks(64 * 1024) {
+            while let Some(item) = decoder.decode(&mut block)? {
+                assert!(matches!(item, Item::Event(event) if event.data == data));
+                found += 1;
+            }
         }
-    }
-    assert_eq!(found, 1);
+        Ok(found)
+    };
+    assert_eq!(run(counted), Ok(1));
+    let bytes_max = counted - 1;
+    assert_eq!(run(bytes_max), Err(DecodeError::EventTooLarge { bytes_max }));
 }
 
 // The model: the standard's algorithm on the whole text, with no thought for speed or cuts.
@@ -478,7 +486,8 @@ proptest! {
             (events, None)
         };
         let whole = run(vec![&bytes]);
-        prop_assert!(whole.0.iter().all(|data| data.len() <= bytes_max));
+        let counted = |data: &String| data.len() + 6 * data.matches('\n').count();
+        prop_assert!(whole.0.iter().all(|data| counted(data) <= bytes_max));
         prop_assert_eq!(whole, run(pieces(&bytes, None, &mut Chance::new(seed))));
     }
 }

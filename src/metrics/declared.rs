@@ -185,7 +185,8 @@ gauges! {
         "Exact topics that some feed follows, summed over the workers.";
     UnsentBytes "tidegate_unsent_bytes" "Bytes held because some client has not taken them yet.";
     HistoryEvents "tidegate_history_events" "Events in the history.";
-    HistoryBytes "tidegate_history_bytes" "Bytes of the history: events in wire form, about 300 for each.";
+    HistoryBytes "tidegate_history_bytes"
+        "Bytes of the history: events in wire form, about 300 for each.";
     LogLag "tidegate_log_lag_bytes"
         "Bytes that the slowest worker is behind, in the log where that is most.";
     DrainLeft "tidegate_drain_clients" "Subscribers still to be closed by the drain; else 0.";

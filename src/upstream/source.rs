@@ -82,8 +82,8 @@ pub enum Notice {
         /// The wait before the next attempt.
         retry_in: Duration,
     },
-    /// The id that a client opened the stream with led nowhere: it is asked for without. Readers may
-    /// have missed events.
+    /// The id that a client opened the stream with led nowhere: it is asked for without. Readers
+    /// may have missed events.
     Unseeded,
     /// The upstream refuses for good.
     Refused {
