@@ -40,11 +40,16 @@ pub enum Cause {
         /// What the parser says.
         message: String,
     },
+    /// A key is given twice in one table.
+    #[error("is given twice")]
+    Repeated,
     /// No key has this name.
     #[error("no such key")]
     UnknownKey {
         /// The known key whose name is nearest, if one is near.
         nearest: Option<&'static str>,
+        /// Else the one of other tables, and which these are.
+        elsewhere: Option<(&'static str, String)>,
     },
     /// The value has another type or form than the key wants.
     #[error("must be {wanted}")]
@@ -121,16 +126,13 @@ impl Problem {
                  docs/OPERATIONS.md has examples"
                     .into()
             }
-            Cause::UnknownKey { nearest: Some(nearest) } => format!("did you mean {nearest}?"),
-            Cause::UnknownKey { nearest: None } => {
-                "remove it; `tidegate check --keys` lists all keys".into()
+            Cause::Repeated => "keep one of them".into(),
+            Cause::UnknownKey { nearest: Some(nearest), .. } => format!("did you mean {nearest}?"),
+            Cause::UnknownKey { elsewhere: Some((name, tables)), .. } => {
+                format!("{name} is a key of {tables}")
             }
-            Cause::Form { .. } | Cause::Range { .. } => {
-                match keys::default(key).or_else(|| manual::default(key)) {
-                    Some(default) => format!("give such a value, or remove it for {default}"),
-                    None => "give such a value, or remove it".into(),
-                }
-            }
+            Cause::UnknownKey { .. } => "remove it; `tidegate check --keys` lists all keys".into(),
+            Cause::Form { wanted } | Cause::Range { wanted } => self.value_wanted(wanted),
             Cause::Doubled { other } => format!("keep either {key} or {other}"),
             Cause::Unreadable { .. } => {
                 "see that it exists, that it may be read, and that it holds what the key says"
@@ -146,6 +148,27 @@ impl Problem {
                 "use a random key, as `head -c 32 /dev/urandom | base64` makes it".into()
             }
             Cause::Relation { remedy, .. } => remedy.clone(),
+        }
+    }
+}
+
+impl Problem {
+    /// What to write instead of a value that is none of those wanted.
+    fn value_wanted(&self, wanted: &str) -> String {
+        let last = self.key.rsplit('.').next().unwrap_or_default();
+        let write = if wanted.starts_with("a duration") {
+            "write it as \"250ms\", \"15s\", \"5m\" or \"1h\"".to_owned()
+        } else if wanted.starts_with("a size") {
+            "write it as \"64KiB\", \"16MiB\" or \"1GiB\"".to_owned()
+        } else if wanted.starts_with("a table") {
+            format!("write {last} = {{ .. }} (`tidegate check --keys` lists its keys)")
+        } else {
+            "give such a value".to_owned()
+        };
+        match keys::default(&self.key).or_else(|| manual::default(&self.key)) {
+            Some(default) => format!("{write}, or remove it for {default}"),
+            None if manual::is_required(&self.key) => write,
+            None => format!("{write}, or remove it"),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod relations;
 pub mod show;
 pub mod toml;
 pub mod units;
+pub(crate) mod unserved;
 pub mod value;
 
 use crate::base::redact::Secret;

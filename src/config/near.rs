@@ -31,12 +31,18 @@ pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    near(name, names.map(|other| (distance(name, other), other)))
+    near(name, names.map(|other| (steps(name, other), other)))
 }
 
 fn near<'n>(name: &str, names: impl Iterator<Item = (usize, &'n str)>) -> Option<&'n str> {
     let nearest = names.min().filter(|(steps, _)| *steps <= (name.len() / 4).max(2));
     nearest.map(|(_, name)| name)
+}
+
+/// How far apart two names are: `host` and `hostnames` are one slip.
+fn steps(name: &str, other: &str) -> usize {
+    let begins = name.len() >= 4 && other.starts_with(name);
+    if begins { 1 } else { distance(name, other) }
 }
 
 /// Levenshtein distance in bytes.
@@ -74,6 +80,8 @@ mod tests {
         assert_eq!(key("backends"), Some("backend"));
         assert_eq!(key("tls.certificate"), None);
         assert_eq!(nearest("aip", ["web", "api"].into_iter()), Some("api"));
+        assert_eq!(nearest("host", ["hub", "hostnames"].into_iter()), Some("hostnames"));
+        assert_eq!(nearest("hos", ["hub-on", "hostnames"].into_iter()), None);
         assert_eq!(nearest("stranger", ["web", "api"].into_iter()), None);
         assert_eq!(key(&"x".repeat(1000)), None);
     }

@@ -13,6 +13,7 @@ use crate::config::error::Warning;
 use crate::config::gateway;
 use crate::config::gateway::listener;
 use crate::config::units;
+use crate::config::unserved;
 
 /// The key of the reference hub's examples, known to everyone.
 const DEVELOPMENT_KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
@@ -233,60 +234,6 @@ pub fn warnings(config: &Config, host: &Host) -> Vec<Warning> {
         "a topic longer than limits.target_bytes_max can be published but not selected".to_owned(),
         "lower it, or raise limits.target_bytes_max",
     );
-    warnings.extend(idle(config));
+    warnings.extend(unserved::warnings(config));
     warnings
-}
-
-/// What is configured and serves nobody.
-fn idle(config: &Config) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let keys = config.hub.publisher_key.is_some() || config.hub.subscriber_key.is_some();
-    let mut listeners = 0..config.gateway.listeners.len();
-    if keys && !listeners.any(|at| serves_hub(config, at)) {
-        warnings.push(Warning {
-            key: "hub.publisher_key",
-            matter: "no route leads to the hub, so nobody reaches it".to_owned(),
-            remedy: "add a route with `hub = true`, or remove the hub's keys".to_owned(),
-        });
-    }
-    for (key, names) in unused(&config.gateway) {
-        if !names.is_empty() {
-            let matter = format!("nothing leads to {}", names.join(", "));
-            warnings.push(Warning { key, matter, remedy: "remove it".to_owned() });
-        }
-    }
-    warnings
-}
-
-/// Backends and upstreams that no route leads to.
-fn unused(gateway: &gateway::Gateway) -> [(&'static str, Vec<String>); 2] {
-    let (mut backends, mut upstreams) = (Vec::new(), Vec::new());
-    let mirror = |filter: &gateway::Filter| match filter {
-        gateway::Filter::Mirror(mirror) => Some(mirror.backend),
-        _ => None,
-    };
-    for rule in gateway.routes.iter().flat_map(|route| &route.rules) {
-        backends.extend(rule.filters.iter().filter_map(mirror));
-        match &rule.action {
-            gateway::Action::Fanout(action) => upstreams.push(action.upstream),
-            gateway::Action::Proxy(action) => {
-                backends.extend(action.backends.iter().filter_map(|one| one.backend));
-                let filters = action.backends.iter().flat_map(|one| &one.filters);
-                backends.extend(filters.filter_map(mirror));
-            }
-            _ => {}
-        }
-    }
-    backends.extend(gateway.upstreams.iter().map(|upstream| upstream.backend));
-    let missing = |used: &mut Vec<usize>, names: Vec<&String>| -> Vec<String> {
-        used.sort_unstable();
-        let unused = names.iter().enumerate().filter(|(at, _)| used.binary_search(at).is_err());
-        unused.map(|(_, name)| (*name).clone()).collect()
-    };
-    let names = gateway.backends.iter().map(|backend| &backend.name).collect();
-    let backend = missing(&mut backends, names);
-    let always = gateway.upstreams.iter().enumerate().filter(|(_, upstream)| upstream.always_on);
-    upstreams.extend(always.map(|(at, _)| at));
-    let names = gateway.upstreams.iter().map(|upstream| &upstream.name).collect();
-    [("backend", backend), ("upstream", missing(&mut upstreams, names))]
 }

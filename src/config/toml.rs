@@ -81,8 +81,14 @@ fn parse<'t>(text: &'t str, lines: &Lines) -> Result<DeTable<'t>, Problems> {
     }
     let problems = errors.iter().map(|error| {
         let place = error.span().map_or(Place::Default, |span| lines.place(span.start));
-        let cause = Cause::Syntax { message: error.message().to_owned() };
-        Problem { key: String::new(), value: String::new(), place, cause }
+        let repeated = error.message() == "duplicate key";
+        let key = error.span().and_then(|span| text.get(span)).filter(|_| repeated);
+        let cause = match key {
+            Some(_) => Cause::Repeated,
+            None => Cause::Syntax { message: error.message().to_owned() },
+        };
+        let key = key.unwrap_or_default().to_owned();
+        Problem { key, value: String::new(), place, cause }
     });
     let mut problems: Vec<_> = problems.collect();
     problems.sort_by_key(|problem| problem.place);
@@ -112,7 +118,7 @@ fn walk(
             (value, None) => problems.push(Problem {
                 value: given(value).show(),
                 place,
-                cause: Cause::UnknownKey { nearest: near::key(&full) },
+                cause: Cause::UnknownKey { nearest: near::key(&full), elsewhere: None },
                 key: full,
             }),
         }
@@ -144,7 +150,7 @@ pub(crate) fn given(value: &DeValue<'_>) -> Given {
 /// An argument takes the place of what the file says for its key.
 fn replace(entries: &mut Vec<Entry>, argument: &Argument, problems: &mut Vec<Problem>) {
     let Some(key) = Key::find(argument.key) else {
-        let cause = Cause::UnknownKey { nearest: near::key(argument.key) };
+        let cause = Cause::UnknownKey { nearest: near::key(argument.key), elsewhere: None };
         let (key, value) = (argument.key.to_owned(), argument.value.clone());
         problems.push(Problem { key, value, place: Place::Argument, cause });
         return;

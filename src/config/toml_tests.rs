@@ -127,11 +127,34 @@ fn unknown_keys_are_refused_wherever_they_stand() {
     ] {
         let found = problems(text);
         assert_eq!(found[0].key, key, "{text}");
-        if let Cause::UnknownKey { nearest: got } = &found[0].cause {
+        if let Cause::UnknownKey { nearest: got, .. } = &found[0].cause {
             assert_eq!(*got, nearest, "{text}");
         } else {
             assert!(matches!(found[0].cause, Cause::Form { .. }), "{text}");
         }
+    }
+}
+
+#[test]
+fn a_key_given_twice_is_named() {
+    let found = problems("[hub]\nretry = \"1s\"\nretry = \"2s\"");
+    let said = "line 3: retry: is given twice\n    remedy: keep one of them";
+    assert_eq!(found[0].to_string(), said);
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_remedy_says_how_a_value_is_written() {
+    for (text, remedy) in [
+        ("[hub]\nheartbeat = 15", "write it as \"250ms\", \"15s\", \"5m\" or \"1h\", or remove it"),
+        (
+            "[hub]\nhistory_bytes_max = \"16mb\"",
+            "\"16MiB\" or \"1GiB\", or remove it for \"16MiB\"",
+        ),
+        ("listen = \"a\"", "give such a value, or remove it for \"127.0.0.1:8080\""),
+    ] {
+        let found = problems(text);
+        assert!(found[0].remedy().contains(remedy), "{text}: {}", found[0]);
     }
 }
 

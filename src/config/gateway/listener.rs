@@ -88,16 +88,15 @@ impl Gateway {
     /// several routes that may be meant; with one, what is passed on comes back.
     pub(crate) fn leads_to_itself(&self) -> bool {
         let addresses = self.addresses();
-        let is_own = |endpoint: &Endpoint| match &endpoint.place {
-            Place::Tcp(host, port) => addresses.iter().any(|own| leads_to(host, *port, *own)),
-            Place::Unix(_) => false,
-        };
+        let is_own =
+            |endpoint: &Endpoint| addresses.iter().any(|own| leads_to(&endpoint.place, *own));
         self.backends.iter().flat_map(|backend| &backend.endpoints).any(is_own)
     }
 }
 
-/// Whether a connection to this host reaches a listener there.
-fn leads_to(host: &str, port: u16, own: SocketAddr) -> bool {
+/// Whether a connection to this endpoint reaches a listener there.
+pub(crate) fn leads_to(place: &Place, own: SocketAddr) -> bool {
+    let Place::Tcp(host, port) = place else { return false };
     let local = host.eq_ignore_ascii_case("localhost");
     let ip = host.parse::<IpAddr>().ok();
     let is_localhost = |ip: &IpAddr| *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST;
@@ -109,7 +108,7 @@ fn leads_to(host: &str, port: u16, own: SocketAddr) -> bool {
         (IpAddr::V4(_), Some(IpAddr::V6(_))) => false,
         (IpAddr::V6(own), Some(ip)) => own.is_unspecified() && ip.is_loopback(),
     };
-    port != 0 && port == own.port() && fits
+    *port != 0 && *port == own.port() && fits
 }
 
 impl Default for Gateway {

@@ -18,11 +18,15 @@ use crate::config::gateway::row::Shape;
 use crate::config::gateway::show::Detail;
 use crate::config::gateway::show::Printer;
 use crate::config::gateway::upstream::stream;
+use crate::config::near;
 
 /// What the manual needs of a shape, whatever it is read into.
 trait Documented: Sync {
     fn nouns(&self) -> &'static [&'static str];
     fn default(&self, name: &str) -> Option<String>;
+    fn is_required(&self, name: &str) -> bool;
+    fn title(&self) -> &'static str;
+    fn names(&self) -> Vec<&'static str>;
     fn markdown(&self) -> String;
 }
 
@@ -56,10 +60,28 @@ pub(crate) fn markdown() -> String {
 
 /// The default of the key with this path, as `backend[0].health.path`, if it has one.
 pub(crate) fn default(path: &str) -> Option<String> {
+    let (name, shapes) = shapes(path)?;
+    shapes.filter_map(|shape| shape.default(name)).next()
+}
+
+/// Whether the table of the key with this path is wrong without it.
+pub(crate) fn is_required(path: &str) -> bool {
+    shapes(path).is_some_and(|(name, mut shapes)| shapes.any(|shape| shape.is_required(name)))
+}
+
+/// The key that is nearest to this name in any table, and the tables that have it.
+pub(crate) fn elsewhere(name: &str) -> Option<(&'static str, String)> {
+    let name = near::nearest(name, SHAPES.iter().flat_map(|shape| shape.names()))?;
+    let tables = SHAPES.iter().filter(|shape| shape.names().contains(&name));
+    let titles: Vec<_> = tables.map(|shape| shape.title()).collect();
+    Some((name, titles.join(", and of ")))
+}
+
+/// The key's name, and what may be the shape of its table.
+fn shapes(path: &str) -> Option<(&str, impl Iterator<Item = &'static &'static dyn Documented>)> {
     let (parent, name) = path.rsplit_once('.')?;
     let noun = parent.rsplit('.').next()?.split('[').next()?;
-    let shapes = SHAPES.iter().filter(|shape| shape.nouns().contains(&noun));
-    shapes.filter_map(|shape| shape.default(name)).next()
+    Some((name, SHAPES.iter().filter(move |shape| shape.nouns().contains(&noun))))
 }
 
 impl<T: Clone> Documented for Shape<T> {
@@ -74,6 +96,18 @@ impl<T: Clone> Documented for Shape<T> {
         }
         let (gateway, mut blank) = (Gateway::default(), (self.blank)());
         row.show(&mut blank, &Printer { gateway: &gateway, detail: Detail::Changed })
+    }
+
+    fn is_required(&self, name: &str) -> bool {
+        self.row(name).is_some_and(|row| row.required)
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.rows.iter().map(|row| row.name).collect()
     }
 
     fn markdown(&self) -> String {

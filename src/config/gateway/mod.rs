@@ -18,7 +18,7 @@ mod list;
 pub(crate) mod listener;
 pub(crate) mod manual;
 pub(crate) mod reader;
-mod route;
+pub(crate) mod route;
 mod row;
 mod show;
 mod upstream;

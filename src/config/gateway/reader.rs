@@ -13,6 +13,7 @@ use crate::config::gateway::Gateway;
 use crate::config::gateway::TABLES;
 use crate::config::gateway::backend;
 use crate::config::gateway::listener;
+use crate::config::gateway::manual;
 use crate::config::gateway::route;
 use crate::config::gateway::row::Shape;
 use crate::config::gateway::upstream;
@@ -242,7 +243,8 @@ impl<'r> Reader<'r> {
         known: impl Iterator<Item = &'static str>,
     ) -> Option<&'static str> {
         let nearest = near::nearest(name, known);
-        self.problem(node, Cause::UnknownKey { nearest });
+        let elsewhere = if nearest.is_none() { manual::elsewhere(name) } else { None };
+        self.problem(node, Cause::UnknownKey { nearest, elsewhere });
         nearest
     }
 

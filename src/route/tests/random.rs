@@ -7,6 +7,7 @@ use super::{found, gateway, head, listener, route, walk};
 use crate::base::chance::Chance;
 use crate::base::map::Hasher;
 use crate::config::gateway::Gateway;
+use crate::config::unserved;
 use crate::route::Router;
 
 const SEEDS: u64 = 1_000;
@@ -119,4 +120,26 @@ fn the_tables_find_what_a_walk_finds() {
     }
     // Models that serve everything or nothing prove nothing.
     assert!(one.is_some() || rules > 10_000 && none > 10_000, "{rules} found, {none} not");
+}
+
+#[test]
+fn what_a_warning_calls_covered_serves_nothing() {
+    let mut count = 0;
+    for seed in 0..SEEDS {
+        let mut chance = Chance::new(seed);
+        let whole = model(&mut chance);
+        let (less, covered) = unserved::without_covered(&whole);
+        count += covered;
+        let [whole, less] = [&whole, &less].map(|model| Router::new(model, &Hasher::new(seed)));
+        for _ in 0..REQUESTS {
+            let request = request(&mut chance);
+            let head = head(&request);
+            for address in 0..whole.addresses().len() {
+                let [whole, less] = [&whole, &less]
+                    .map(|one| found(one, address, &head).map(|m| (m.id(), m.prefix_bytes())));
+                assert_eq!(whole, less, "{seed}: {request}");
+            }
+        }
+    }
+    assert!(count > 300, "{count} matches were called covered");
 }

@@ -46,8 +46,11 @@ fn address(draft: &mut Draft, node: &Node<'_>, reader: &mut Reader<'_>) {
     match url::place(text) {
         Some((place, https)) => (draft.place, draft.https) = (Some(place), https),
         None => {
-            let hidden = url::has_secret(text);
-            reader.form(&Node { hidden, ..node.clone() }, url::WANTED);
+            let node = Node { hidden: url::has_secret(text), ..node.clone() };
+            match url::remedy(text) {
+                Some(remedy) => reader.relation(&node, &format!("must be {}", url::WANTED), remedy),
+                None => reader.form(&node, url::WANTED),
+            }
         }
     }
 }

@@ -11,7 +11,6 @@ pub(crate) mod health;
 pub(crate) mod tls;
 pub(crate) mod url;
 
-use crate::config::error::Cause;
 use crate::config::form;
 use crate::config::gateway::Backend;
 use crate::config::gateway::BackendTls;
@@ -225,22 +224,15 @@ pub(crate) fn refer(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<usize> {
         reader.form(node, format!("the name of a backend, or {}", url::WANTED));
         return None;
     };
-    if !text.contains("://") && !text.starts_with("unix:") {
-        if text.contains(':') {
-            // `localhost:3000`: names have no colon, so it is an address that lacks something.
-            let bound = format!("must be the name of a backend, or {}", url::WANTED);
-            let remedy = "write http:// or https:// before an address".to_owned();
-            let node = Node { hidden: url::has_secret(text), ..node.clone() };
-            reader.problem(&node, Cause::Relation { bound, remedy });
-            return None;
-        }
+    // Names have no colon.
+    if !text.contains(':') {
         return reader.resolve(node, "backend", |names| &names.backends);
     }
     let Some((place, https)) = url::place(text) else {
         let node = Node { hidden: url::has_secret(text), ..node.clone() };
-        let bound = format!("must be {}, without a path", url::WANTED);
-        let remedy = "give scheme, host and port; a rewrite filter changes the path".to_owned();
-        reader.problem(&node, Cause::Relation { bound, remedy });
+        let bound = format!("must be the name of a backend, or {}, without a path", url::WANTED);
+        let remedy = url::remedy(text).unwrap_or("give scheme, host and port");
+        reader.relation(&node, &bound, remedy);
         return None;
     };
     let https = https.unwrap_or(false);

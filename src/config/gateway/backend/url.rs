@@ -82,6 +82,19 @@ pub(crate) fn place(text: &str) -> Option<(Place, Option<bool>)> {
     matches!(rest, "" | "/").then(|| (authority.place(), Some(authority.https)))
 }
 
+/// What an address lacks, or has too much, that is none; `None`: that is not plain.
+pub(crate) fn remedy(text: &str) -> Option<&'static str> {
+    if text.starts_with("unix:") {
+        return Some("give the absolute path of a socket, of at most 107 bytes");
+    }
+    match Authority::parse(text) {
+        Some(_) => Some("give scheme, host and port; a rewrite filter changes the path"),
+        // `localhost:3000`
+        None if !text.contains("://") => Some("write http:// or https:// before an address"),
+        None => None,
+    }
+}
+
 /// Whether there may be a password in an address.
 pub(crate) fn has_secret(text: &str) -> bool {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);

@@ -24,6 +24,8 @@ use crate::config::gateway::row::value;
 use crate::config::gateway::show::Detail;
 use crate::config::gateway::show::Printer;
 use crate::config::gateway::show::long_list;
+use crate::config::toml::given;
+use crate::config::value::Given;
 use crate::config::value::Kind;
 use crate::config::value::quote;
 use ::toml::de::DeValue;
@@ -176,9 +178,12 @@ fn mirror(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Mirror> {
 }
 
 fn status(redirect: &mut Redirect, node: &Node<'_>, reader: &mut Reader<'_>) {
-    let Some(status) = reader.number(node, bounds::number(301, 308)) else { return };
-    match u16::try_from(status) {
-        Ok(status) if matches!(status, 301 | 302 | 303 | 307 | 308) => redirect.status = status,
+    let status = match given(node.value) {
+        Given::Integer(number) => u16::try_from(number).ok(),
+        _ => None,
+    };
+    match status {
+        Some(status @ (301 | 302 | 303 | 307 | 308)) => redirect.status = status,
         _ => reader.form(node, STATUS),
     }
 }

@@ -32,6 +32,39 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
         "route[0].matches[1].pth",
         "did you mean path?",
     ),
+    // Keys of other tables.
+    (
+        "",
+        &[ROUTE_TO, "method = \"GET\""],
+        "route[0].method",
+        "method is a key of `matches` of a rule",
+    ),
+    ("", &[ROUTE_TO, "methods = []"], "route[0].methods", "method is a key of `matches`"),
+    ("", &[ROUTE_TO, "host = \"a\""], "route[0].host", "did you mean hostnames?"),
+    ("", &[ROUTE_TO, "redirect = {}"], "route[0].redirect", "redirect is a key of `filters`"),
+    (API, &["url = \"http://a\""], "backend[0].url", "url is a key of `endpoints` of a backend"),
+    ("", &[ROUTE_TO, "frobnicator = 1"], "route[0].frobnicator", "`tidegate check --keys`"),
+    // Values that lack something.
+    (
+        "",
+        &["[[backend]]\nname = \"a\"\nendpoints = [\"a:1\"]"],
+        "backend[0].endpoints[0]",
+        "write http:// or https://",
+    ),
+    (
+        "",
+        &["[[backend]]\nname = \"a\"\nendpoints = [\"unix:run\"]"],
+        "backend[0].endpoints[0]",
+        "absolute path of a socket",
+    ),
+    ("", &[ROUTE_TO, "timeouts = \"5s\""], "route[0].timeouts", "write timeouts = { .. }"),
+    ("", &[ROUTE_TO, "timeouts = { idle = 5 }"], "route[0].timeouts.idle", "write it as \"250ms\""),
+    (
+        "",
+        &["[[route]]\nfilters = [{ redirect = { status = 300 } }]"],
+        "route[0].filters[0].redirect.status",
+        "one of 301, 302, 303, 307, 308",
+    ),
     // Missing and doubled.
     ("", &["[[listener]]\nname = \"a\""], "listener[0].listen", "is missing"),
     ("", &[UP], "upstream[0].url", "is missing"),
