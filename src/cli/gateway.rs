@@ -104,15 +104,15 @@ fn admin(config: &Config, page: &str) -> String {
 
 /// How to get the stream with curl.
 fn receive(config: &Config) -> String {
-    let at = format!("http://{}", config.listen);
+    let path = served(config).unwrap_or("/");
+    // At the root others get the page.
+    let options = if path == "/" { "-NH 'Accept: text/event-stream'" } else { "-N" };
+    let at = format!("http://{}{path}", config.listen);
     let mut targets = config.gateway.upstreams.iter().flat_map(|upstream| &upstream.target);
-    match served(config) {
-        Some(path) if targets.any(|part| *part == Part::Variable(Variable::Channel)) => {
-            format!("curl -N '{at}{path}?channel=NAME'")
-        }
-        Some(path) if path != "/" => format!("curl -N {at}{path}"),
-        // There others get the page.
-        _ => format!("curl -NH 'Accept: text/event-stream' {at}/"),
+    if targets.any(|part| *part == Part::Variable(Variable::Channel)) {
+        format!("curl {options} '{at}?channel=NAME'")
+    } else {
+        format!("curl {options} {at}")
     }
 }
 
@@ -129,31 +129,18 @@ fn served(config: &Config) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::toml::Outside;
+    use crate::config::gateway::Nothing;
     use crate::config::toml::load;
-    use std::io;
-
-    struct Nowhere;
-
-    impl Outside for Nowhere {
-        fn file(&self, _: &str) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-    }
 
     #[test]
     fn the_printed_file_is_what_runs() {
         let url = "http://127.0.0.1:9000/feed?x=1";
         for make in [gateway::fanout, gateway::proxy] {
             let config = make("http://127.0.0.1:9000/feed", &[]).unwrap();
-            assert_eq!(load(&show::brief(&config), &[], &Nowhere).unwrap(), config);
+            assert_eq!(load(&show::brief(&config), &[], &Nothing).unwrap(), config);
         }
         let config = gateway::fanout(url, &[]).unwrap();
-        assert_eq!(load(&show::brief(&config), &[], &Nowhere).unwrap(), config);
+        assert_eq!(load(&show::brief(&config), &[], &Nothing).unwrap(), config);
         assert_eq!(served(&config), Some("/feed"));
         assert!(fanout_screen(url, &config).contains("curl -N http://127.0.0.1:8080/feed\n"));
     }
@@ -167,6 +154,10 @@ mod tests {
                 "curl -NH 'Accept: text/event-stream' http://127.0.0.1:8080/",
             ),
             ("http://127.0.0.1:9000/a/{channel}", "curl -N 'http://127.0.0.1:8080/a?channel=NAME'"),
+            (
+                "http://127.0.0.1:9000/{channel}",
+                "curl -NH 'Accept: text/event-stream' 'http://127.0.0.1:8080/?channel=NAME'",
+            ),
         ] {
             assert_eq!(receive(&gateway::fanout(url, &[]).unwrap()), shown);
         }

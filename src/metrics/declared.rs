@@ -137,7 +137,7 @@ counters! {
     UpstreamEvents "tidegate_upstream_events_total"
         "Events taken in from upstream streams." Plain;
     UpstreamBytes "tidegate_upstream_bytes_total"
-        "Bytes of upstream streams' bodies." Plain;
+        "Bytes of upstream streams, heads and framing of bodies included." Plain;
     UpstreamConnects(ConnectResult result) "tidegate_upstream_connects_total"
         "Connections tried for upstream streams, by result." Plain;
     UpstreamReconnects "tidegate_upstream_reconnects_total"
@@ -147,7 +147,7 @@ counters! {
     RelayEnds(RelayEnd reason) "tidegate_relay_ends_total"
         "Exchanges with a backend that ended, by reason." Plain;
     RelayBytes(Direction direction) "tidegate_relay_bytes_total"
-        "Bytes of bodies and tunnels passed on, by direction." Plain;
+        "Bytes passed on between clients and backends, heads and framing included." Plain;
     BackendConnects(ConnectResult result) "tidegate_backend_connects_total"
         "Connections tried for exchanges with a backend, by result." Plain;
     BackendReused "tidegate_backend_reused_total"
