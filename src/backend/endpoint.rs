@@ -6,12 +6,15 @@
 //! failures still count: one more ejects again, one success clears all.
 
 use super::Address;
+use crate::base::sync::AppendLock;
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::AtomicU8;
 use crate::base::sync::atomic::AtomicU32;
 use crate::base::sync::atomic::AtomicU64;
 use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::time::Moment;
+use std::fmt::Display;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// What probes found.
@@ -59,6 +62,7 @@ pub struct Endpoint {
     /// In milliseconds of the monotonic clock; in the past: not ejected.
     ejected_until: AtomicU64,
     health: AtomicU8,
+    last_error: AppendLock<String>,
 }
 
 impl Endpoint {
@@ -71,6 +75,7 @@ impl Endpoint {
             failures: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             health: AtomicU8::new(Health::Unknown as u8),
+            last_error: AppendLock::default(),
         }
     }
 
@@ -118,6 +123,19 @@ impl Endpoint {
         // Failures that were under way when the ejection began do not make it longer.
         until <= now.millis()
             && self.ejected_until.compare_exchange(until, later, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Takes why a request or a probe failed, for the operator. It stays until the next.
+    pub fn note(&self, error: &dyn Display) {
+        let text = error.to_string();
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = text;
+    }
+
+    /// Why a request or a probe failed last; empty: none did.
+    #[must_use]
+    pub fn last_error(&self) -> String {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How much longer it is left alone; zero: it is not.

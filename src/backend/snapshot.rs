@@ -51,6 +51,8 @@ pub struct EndpointState {
     pub in_flight: u32,
     /// Failures in a row.
     pub failures: u32,
+    /// Why a request or a probe failed last; empty: none did.
+    pub last_error: String,
 }
 
 impl EndpointState {
@@ -120,6 +122,7 @@ fn backend(fleet: &Fleet, now: Moment) -> BackendState {
         ejected_for: seat.endpoint.ejected_for(now),
         in_flight: seat.endpoint.in_flight(),
         failures: seat.endpoint.failures(),
+        last_error: seat.endpoint.last_error(),
     };
     let name = |place: &Place| {
         let (host, port) = place.name.as_ref()?;
@@ -146,7 +149,7 @@ fn head(text: &mut String, backend: &BackendState, key: &str, value: &str) {
 
 fn line(text: &mut String, endpoint: &EndpointState) {
     let EndpointState { weight_hundredths: weight, health, in_flight, failures, .. } = endpoint;
-    let _ = writeln!(
+    let _ = write!(
         text,
         " state={} health={} weight={}.{:02} in_flight={in_flight} failures={failures} \
          ejected_for={}ms",
@@ -156,4 +159,9 @@ fn line(text: &mut String, endpoint: &EndpointState) {
         weight % 100,
         endpoint.ejected_for.as_millis(),
     );
+    if !endpoint.last_error.is_empty() {
+        text.push_str(" last_error=");
+        append(text, &endpoint.last_error);
+    }
+    text.push('\n');
 }

@@ -333,6 +333,8 @@ fn the_report_has_a_line_for_each_name_and_endpoint() {
     let seats = backends.seats(0);
     seats[1].endpoint.failed(NOW);
     seats[1].endpoint.failed(NOW);
+    seats[1].endpoint.note(&"once");
+    seats[1].endpoint.note(&"broke off");
     seats[2].endpoint.set_health(Health::Unhealthy);
     let _pick = Worker::new(&backends, 1).pick();
     assert_eq!(
@@ -341,7 +343,7 @@ fn the_report_has_a_line_for_each_name_and_endpoint() {
          backend=api endpoint=10.0.0.1:80 state=serving health=unknown weight=2.00 in_flight=1 \
          failures=0 ejected_for=0ms\n\
          backend=api endpoint=10.0.0.2:80 state=ejected health=unknown weight=0.50 in_flight=0 \
-         failures=2 ejected_for=10000ms\n\
+         failures=2 ejected_for=10000ms last_error=\"broke off\"\n\
          backend=api endpoint=[::1]:80 state=unhealthy health=unhealthy weight=0.50 in_flight=0 \
          failures=0 ejected_for=0ms\n"
     );

@@ -10,7 +10,7 @@ use crate::base::slots::Handle;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, Moment};
 use crate::io::Driver;
-use crate::relay::{Cause, Lost};
+use crate::relay::{Cause, End, Lost, Timer};
 use std::io;
 use std::time::Duration;
 
@@ -88,6 +88,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if let Some(passing) = self.passing(client) {
             passing.tried.push(Arc::clone(endpoint));
             passing.in_flight = None;
+            let backend = passing.backend;
+            if cause == Cause::Timeout {
+                let cause = "no connection within connect_timeout";
+                self.tell_trouble("backend_unreachable", backend, endpoint, &cause);
+            }
         }
         self.call(client, now, |passing, at, out| passing.relay.attempt_failed(cause, at, out))
     }
@@ -147,10 +152,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         // Without one, no connection came about: that was told.
         if let Some(flight) = &passing.in_flight {
             let endpoint = Arc::clone(flight.endpoint());
-            if passing.outbound.is_some() || !passing.pooled {
+            let (backend, late) = (passing.backend, passing.outbound.is_some());
+            let blamed = late || !passing.pooled;
+            passing.tried.push(Arc::clone(&endpoint));
+            if blamed {
                 endpoint.failed(now);
+                let end =
+                    if late { End::TimedOut(Timer::BackendRequest) } else { End::BackendLost };
+                self.tell_failure(backend, &endpoint, end, None);
             }
-            passing.tried.push(endpoint);
         }
         self.leave_backend(client);
     }

@@ -86,7 +86,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Tells an operator of an exchange that its endpoint failed, and how. Failed connects are told
     /// of where they fail.
-    fn tell_failure(
+    pub(super) fn tell_failure(
         &mut self,
         backend: usize,
         endpoint: &Endpoint,

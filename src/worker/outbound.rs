@@ -173,6 +173,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         endpoint: &Endpoint,
         cause: &dyn Display,
     ) {
+        endpoint.note(cause);
         let backends = &self.site.config().gateway.backends;
         let name: &dyn Display = &backends.get(backend).map_or("", |backend| &backend.name);
         let address: &dyn Display = endpoint.address();

@@ -77,10 +77,11 @@ fn judge(endpoint: &Endpoint, notices: &[Notice], now: Moment) {
         match notice {
             Notice::Opened | Notice::Recovered { .. } => endpoint.succeeded(),
             Notice::Lost {
-                cause: Cause::ConnectTimeout | Cause::HeadTimeout | Cause::Early,
+                cause: cause @ (Cause::ConnectTimeout | Cause::HeadTimeout | Cause::Early),
                 ..
             } => {
                 endpoint.failed(now);
+                endpoint.note(cause);
             }
             Notice::Lost { .. }
             | Notice::Ended { .. }

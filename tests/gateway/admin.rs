@@ -90,7 +90,11 @@ fn backends_are_told(io: Io) {
     let server = Server::start(io, &settings);
     (0..8).for_each(|_| drop(get(&server, "/", "")));
     let endpoint = |origin: &Origin| format!("endpoint={}", origin.address());
-    await_line(&server, "/backends", &["backend=pair", &endpoint(&dead), "state=ejected"]);
+    await_line(
+        &server,
+        "/backends",
+        &["backend=pair", &endpoint(&dead), "state=ejected", "last_error=\"it"],
+    );
     let mut peer = Peer::connect(server.address);
     peer.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(peer.head().status, 200);

@@ -45,6 +45,7 @@ fn what_may_be_repeated_is(io: Io) {
         for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
             assert_eq!(request(&server, method), 200, "{method} {how:?}");
         }
+        server.await_log(" warn backend_lost backend=");
         assert_eq!(origin.asked().len(), 20);
         let origin = failing(3, how);
         let server = proxy(io, &origin, "retries = 2");

@@ -60,6 +60,8 @@ fn an_attempt_that_takes_too_long_is_repeated_and_then_504(io: Io) {
     let more = "retries = 2\ntimeouts = { backend_request = \"150ms\" }";
     let server = proxy(io, &origin, more);
     assert_eq!(get(&server, "/third", "").text(), "third time");
+    // Also what a retry mended is told.
+    server.await_log(" warn backend_late backend=");
     assert_eq!(get(&server, "/never", "").status, 504);
     assert_eq!(origin.asked().len(), 6, "three times each");
     assert_eq!(server.request("POST", "/post", "", "x").status, 504);
@@ -165,4 +167,6 @@ fn a_backend_that_does_not_accept_is_504(io: Io) {
     );
     let server = Server::start(io, &settings);
     assert_eq!(get(&server, "/", "").status, 504);
+    let said = server.await_log(" warn backend_unreachable backend=b ");
+    assert!(said.contains("no connection within connect_timeout"), "{said}");
 }

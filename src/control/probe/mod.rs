@@ -139,6 +139,9 @@ impl Patient {
         if matches!(result, Err(Failure::Unasked(_))) {
             return;
         }
+        if let Err(cause) = result {
+            self.endpoint.note(cause);
+        }
         let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Failure };
         self.desk.recorder.add(Counter::BackendProbes(outcome), 1);
         let Some(health) = streak.take(result.is_ok(), &self.health) else { return };

@@ -210,6 +210,7 @@ fn an_endpoint_falls_ill_and_recovers() {
             server.set(answer);
             until(|| endpoint.health() == health).await;
         }
+        assert!(endpoint.last_error().contains("status 503"), "{}", endpoint.last_error());
         let said: Vec<_> = lines.try_iter().collect();
         assert_eq!(said.len(), 3, "only changes are told: {said:?}");
         assert!(said[1].contains(" warn endpoint_unhealthy backend=api endpoint=127.0.0.1:"));
