@@ -222,8 +222,8 @@ fn circles(gateway: &gateway::Gateway) -> impl Iterator<Item = Told> {
         let mut here = places.filter_map(|endpoint| own(route, &endpoint.place));
         let here = here.next().filter(|_| !changes(&rule.filters))?;
         let name = name(route, at);
-        let matter = format!("{name} leads to this server itself, at {here}, without end");
-        Some((matter, "correct the address of its backend"))
+        let matter = format!("{name} leads back to this server, at {here}");
+        Some((matter, "correct its backend's address, or have another rule take what comes back"))
     })
 }
 

@@ -133,13 +133,13 @@ fn timeouts_that_nothing_heeds_are_told() {
 fn a_route_to_itself_is_told() {
     let to = |host: &str| format!("[[route]]\nbackend = \"http://{host}\"\n");
     for host in ["127.0.0.1:8080", "localhost:8080"] {
-        holds(&to(host), &["route-0 leads to this server itself, at 127.0.0.1:8080"]);
+        holds(&to(host), &["route-0 leads back to this server, at 127.0.0.1:8080"]);
     }
     for host in ["127.0.0.1:8081", "127.0.0.2:8080", "example.com:8080"] {
         holds(&to(host), &[]);
     }
     let any = format!("listen = \"0.0.0.0:8080\"\n{}", to("127.0.0.2:8080"));
-    holds(&any, &["leads to this server itself, at 0.0.0.0:8080"]);
+    holds(&any, &["leads back to this server, at 0.0.0.0:8080"]);
     // What comes back may be another rule's.
     let rewrite = "filters = [{ rewrite = { path = { full = \"/b\" } } }]\n";
     holds(&format!("{}{rewrite}", to("127.0.0.1:8080")), &[]);
