@@ -146,15 +146,22 @@ impl Board {
         Phase::of(self.phase.load(Relaxed))
     }
 
-    pub(super) fn failed(&self, cause: Cause) {
-        add(&self.failures, 1);
+    /// A stream or an attempt failed: so many in a row, as the pace counts them.
+    pub(super) fn failed(&self, cause: Cause, failures: u32) {
+        self.failures.store(failures.into(), Relaxed);
+        self.trouble(cause);
+    }
+
+    /// What an operator reads as the last error.
+    pub(super) fn trouble(&self, cause: Cause) {
         self.status.store(cause.status().unwrap_or(0), Relaxed);
         self.cause.store(cause.number() + 1, Relaxed);
     }
 
     /// The status that the upstream refuses with.
     pub(super) fn refused(&self, status: u16) {
-        self.failed(Cause::Status(status));
+        add(&self.failures, 1);
+        self.trouble(Cause::Status(status));
     }
 
     pub(super) fn reconnected(&self) {
@@ -281,9 +288,9 @@ mod tests {
             let health = board.read(Moment::from_millis(9));
             assert_eq!((health.phase, health.phase_age.as_millis()), (phase, 2));
         }
-        board.failed(Cause::Status(503));
+        board.failed(Cause::Status(503), 1);
         assert_eq!(board.read(Moment::START).trouble.unwrap().to_string(), "status_503");
-        board.failed(Cause::HeadTimeout);
+        board.failed(Cause::HeadTimeout, 2);
         let health = board.read(Moment::START);
         assert_eq!(health.trouble.unwrap().to_string(), "head_timeout");
         assert_eq!(health.failures, 2);
@@ -292,11 +299,11 @@ mod tests {
     #[test]
     fn failures_are_in_a_row_and_end_with_a_healthy_stream() {
         let (board, at) = (Board::new(Moment::START), Moment::from_millis);
-        board.failed(Cause::Connect);
+        board.failed(Cause::Connect, 1);
         board.enter(Phase::Streaming, at(1000));
         assert_eq!(board.read(at(5999)).failures, 1);
         assert_eq!(board.read(at(6000)).failures, 0, "it has lasted");
-        board.failed(Cause::Cut);
+        board.failed(Cause::Cut, 2);
         board.enter(Phase::Waiting, at(6000));
         assert_eq!(board.read(at(6000)).failures, 2);
         board.enter(Phase::Streaming, at(7000));

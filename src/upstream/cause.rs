@@ -3,6 +3,7 @@
 //! Invariants: no cause holds text of a peer. Each has a short name, for logs and metrics.
 
 use crate::http::h1::response::ResponseFault;
+use crate::metrics::UpstreamFailure;
 use crate::sse::DecodeError;
 
 /// Why a connection was not made, or ended.
@@ -95,6 +96,29 @@ impl Cause {
     #[must_use]
     pub fn name(self) -> &'static str {
         name(self.number())
+    }
+
+    /// The cause in metrics.
+    #[must_use]
+    pub fn label(self) -> UpstreamFailure {
+        match self {
+            Self::Resolve => UpstreamFailure::Dns,
+            Self::NoEndpoint | Self::Connect | Self::Early => UpstreamFailure::Connect,
+            Self::Tls => UpstreamFailure::Tls,
+            Self::ConnectTimeout | Self::HeadTimeout | Self::IdleTimeout => {
+                UpstreamFailure::Timeout
+            }
+            Self::Ended | Self::Cut => UpstreamFailure::Ended,
+            Self::Status(_) => UpstreamFailure::Status,
+            Self::ContentType => UpstreamFailure::Type,
+            Self::ContentEncoding | Self::Malformed(_) | Self::IdTooLong => {
+                UpstreamFailure::Protocol
+            }
+            Self::RedirectAway | Self::RedirectOften | Self::RedirectMalformed => {
+                UpstreamFailure::Redirect
+            }
+            Self::TooLarge(_) => UpstreamFailure::EventTooLarge,
+        }
     }
 
     /// The status, if one was answered.

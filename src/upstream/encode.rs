@@ -15,7 +15,6 @@
 
 use super::open::Arrival;
 use super::open::Full;
-use super::open::Sink;
 use super::tap::Tap;
 use super::wanted::EARLIEST;
 use crate::log::AppendError;
@@ -37,6 +36,17 @@ impl<'a> Inlet<'a> {
     #[must_use]
     pub fn new(log: &'a Channel, tap: &'a Tap, unix_millis: u64) -> Self {
         Self { log, tap, unix_millis }
+    }
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// No room. The same event is offered again later.
+    pub fn event(&mut self, arrival: &Arrival<'_>) -> Result<(), Full> {
+        let multiplex = self.tap.family.definition.multiplex;
+        let keeps = |id: &&str| !multiplex && *id != EARLIEST && !id.contains(BREAKS);
+        // A log of sources reserves no ids, so nothing else can stand in the way.
+        self.append(arrival, arrival.id.filter(keeps)).map_err(|_| Full)
     }
 
     fn append(&self, arrival: &Arrival<'_>, id: Option<&str>) -> Result<(), AppendError> {
@@ -74,15 +84,6 @@ impl<'a> Inlet<'a> {
 }
 
 const BREAKS: [char; 3] = ['\r', '\n', '\0'];
-
-impl Sink for Inlet<'_> {
-    fn event(&mut self, arrival: &Arrival<'_>) -> Result<(), Full> {
-        let multiplex = self.tap.family.definition.multiplex;
-        let keeps = |id: &&str| !multiplex && *id != EARLIEST && !id.contains(BREAKS);
-        // A log of sources reserves no ids, so nothing else can stand in the way.
-        self.append(arrival, arrival.id.filter(keeps)).map_err(|_| Full)
-    }
-}
 
 #[cfg(test)]
 mod tests {

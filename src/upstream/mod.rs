@@ -66,6 +66,7 @@ pub use source::Notice;
 pub use source::Outside;
 pub use source::Source;
 pub use source::Step;
+pub use source::Vain;
 pub use tap::Lease;
 pub use tap::Tap;
 pub use tap::TapState;

@@ -46,6 +46,12 @@ pub trait Sink {
     /// # Errors
     /// No room. The same event is offered again later.
     fn event(&mut self, arrival: &Arrival<'_>) -> Result<(), Full>;
+
+    /// Takes the news that events may be missing here.
+    ///
+    /// # Errors
+    /// No room. It is offered again before the next event.
+    fn gap(&mut self) -> Result<(), Full>;
 }
 
 /// Where the connection stands after some input.
@@ -105,6 +111,12 @@ impl Open {
     pub(super) fn begin(&mut self, event_bytes_max: usize, last_id: &str, now: Moment) {
         self.sse = Some(sse::Decoder::new(event_bytes_max).with_last_event_id(last_id));
         self.since = now;
+    }
+
+    /// The id that the stream has come to: its own, or the one that it began with.
+    pub(super) fn position(&self) -> Option<&str> {
+        let id = self.sse.as_ref()?.last_event_id();
+        Some(id).filter(|id| id.len() <= ID_BYTES_MAX)
     }
 
     /// Whether the sink was full.

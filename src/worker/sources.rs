@@ -9,6 +9,7 @@
 //! 2. A source whose log has no room is not read; it goes on as soon as there is room.
 //! 3. A tap that nobody reads for its linger is closed, and its history goes with it.
 
+use super::claims::Mouth;
 use super::outbound::{Ended, User};
 use super::{Timer, Worker};
 use crate::backend::{Endpoint, InFlight, PickError};
@@ -18,10 +19,8 @@ use crate::base::time::{Clock, Moment};
 use crate::config::gateway::Part;
 use crate::feed::Until;
 use crate::io::Driver;
-use crate::metrics::{ConnectResult, Counter, Gauge, UpstreamFailure};
-use crate::upstream::{
-    Cause, IDLE_CHECK, Inlet, Notice, Opening, Outside, Source, Step, Tap, Wanted,
-};
+use crate::metrics::{ConnectResult, Counter, GapReason, Gauge, UpstreamFailure};
+use crate::upstream::{Cause, IDLE_CHECK, Notice, Opening, Outside, Source, Step, Tap, Wanted};
 use std::fmt::Display;
 use std::io;
 use std::time::Duration;
@@ -85,29 +84,9 @@ fn judge(endpoint: &Endpoint, notices: &[Notice], now: Moment) {
             }
             Notice::Lost { .. }
             | Notice::Ended { .. }
-            | Notice::Unseeded
+            | Notice::Unseeded { .. }
             | Notice::Refused { .. } => {}
         }
-    }
-}
-
-/// The cause in metrics.
-fn label(cause: Cause) -> UpstreamFailure {
-    match cause {
-        Cause::Resolve => UpstreamFailure::Dns,
-        Cause::NoEndpoint | Cause::Connect | Cause::Early => UpstreamFailure::Connect,
-        Cause::Tls => UpstreamFailure::Tls,
-        Cause::ConnectTimeout | Cause::HeadTimeout | Cause::IdleTimeout => UpstreamFailure::Timeout,
-        Cause::Ended | Cause::Cut => UpstreamFailure::Ended,
-        Cause::Status(_) => UpstreamFailure::Status,
-        Cause::ContentType => UpstreamFailure::Type,
-        Cause::ContentEncoding | Cause::Malformed(_) | Cause::IdTooLong => {
-            UpstreamFailure::Protocol
-        }
-        Cause::RedirectAway | Cause::RedirectOften | Cause::RedirectMalformed => {
-            UpstreamFailure::Redirect
-        }
-        Cause::TooLarge(_) => UpstreamFailure::EventTooLarge,
     }
 }
 
@@ -176,7 +155,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         &mut self,
         handle: Handle,
         now: Moment,
-        call: impl FnOnce(&mut Source, &mut Outside<'_>, &mut Inlet<'_>) -> Step,
+        call: impl FnOnce(&mut Source, &mut Outside<'_>, &mut Mouth<'_>) -> Step,
     ) -> io::Result<()> {
         let Some(feeding) = self.sources.find_mut(handle) else { return Ok(()) };
         let tap = Arc::clone(feeding.source.tap());
@@ -185,10 +164,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let mut notices = std::mem::take(&mut self.scratch.notices);
         let mut outside =
             Outside { now, unix_millis, chance: &mut self.chance, notices: &mut notices };
-        let mut inlet = Inlet::new(&group.channel, &tap, unix_millis);
+        let mut mouth = Mouth::new(group, &tap, unix_millis);
         let before = tap.events();
-        let step = call(&mut feeding.source, &mut outside, &mut inlet);
+        let step = call(&mut feeding.source, &mut outside, &mut mouth);
+        let gaps = mouth.gaps();
         self.recorder.add(Counter::UpstreamEvents, tap.events() - before);
+        if gaps > 0 {
+            self.recorder.add(Counter::Gaps(GapReason::UnknownId), gaps);
+        }
         if let Some(flight) = &feeding.in_flight {
             judge(flight.endpoint(), &notices, now);
         }
@@ -427,7 +410,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.log.debug("upstream_ended", &fields);
             }
             Notice::Lost { cause, failures, retry_in } => {
-                self.recorder.add(Counter::UpstreamFailures(label(cause)), 1);
+                self.recorder.add(Counter::UpstreamFailures(cause.label()), 1);
                 if matches!(cause, Cause::ConnectTimeout) {
                     self.recorder.add(Counter::UpstreamConnects(ConnectResult::Timeout), 1);
                 }
@@ -442,7 +425,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 ];
                 self.log.warn_rarely(&mut self.throttle, now, "upstream_lost", &fields);
             }
-            Notice::Unseeded => self.tell_unseeded(tap, now),
+            Notice::Unseeded { vain } => self.tell_unseeded(tap, vain),
             Notice::Refused { status } => {
                 self.recorder.add(Counter::UpstreamFailures(UpstreamFailure::Status), 1);
                 let shown: &dyn Display = &status;

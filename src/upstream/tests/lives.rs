@@ -2,6 +2,7 @@
 
 use super::stage::OPEN;
 use super::stage::Stage;
+use super::stage::answer;
 use super::stage::framed;
 use super::stage::seen;
 use super::*;
@@ -22,10 +23,6 @@ fn lost(stage: &mut Stage) -> (Cause, u32, Duration) {
         [.., Notice::Lost { cause, failures, retry_in }] => (cause, failures, retry_in),
         ref other => panic!("{other:?}"),
     }
-}
-
-fn answer(status: u16, fields: &str) -> String {
-    format!("HTTP/1.1 {status} X\r\n{fields}\r\n")
 }
 
 #[test]
@@ -309,72 +306,4 @@ fn what_is_closed_stays_closed() {
     assert_eq!(stage.act(|source, outside, _| source.due(outside)), Step::Wait);
     assert_eq!(stage.store.seen.len(), 1);
     assert_eq!(stage.source.tap().board.phase(), Phase::Closed);
-}
-
-/// Joins what the stage reads, with this id.
-fn join(stage: &Stage, id: Option<&str>) {
-    stage.source.tap().joined(id);
-}
-
-#[test]
-fn a_claim_that_leads_to_no_stream_is_dropped() {
-    for status in [204, 400, 404, 500] {
-        let mut stage = Stage::new(&definition(), Some("junk"));
-        stage.connect();
-        assert_eq!(stage.receive(answer(status, "")), Step::Close);
-        assert_eq!(stage.news(), [Notice::Unseeded]);
-        assert_eq!((stage.connect(), stage.asked_after()), (Duration::ZERO, None));
-    }
-    // An upstream that cannot answer now says nothing about the id, but not for ever.
-    let mut stage = Stage::new(&definition(), Some("41"));
-    for left in [2, 1, 0] {
-        stage.connect();
-        assert_eq!(stage.asked_after(), Some("41"));
-        stage.receive(answer(503, ""));
-        assert_eq!(stage.news().contains(&Notice::Unseeded), left == 0);
-    }
-    stage.connect();
-    assert_eq!(stage.asked_after(), None);
-    // What could not be asked says nothing at all.
-    let mut stage = Stage::new(&definition(), Some("41"));
-    for _ in 0..5 {
-        assert_eq!(stage.wait().1, Step::Connect);
-        stage.fail(Cause::Connect);
-    }
-    stage.connect();
-    assert_eq!(stage.asked_after(), Some("41"));
-}
-
-#[test]
-fn a_claim_that_brings_nothing_is_dropped_for_others_alone() {
-    let open = || {
-        let mut stage = Stage::new(&definition(), Some("41"));
-        stage.connect();
-        assert_eq!(stage.receive(OPEN), Step::Wait);
-        stage
-    };
-    let wait = |stage: &mut Stage| {
-        let from = stage.now;
-        let step = stage.wait().1;
-        (stage.now.since(from), step)
-    };
-    let five = Duration::from_secs(5);
-    let mut alone = open();
-    join(&alone, Some("41"));
-    for _ in 0..3 {
-        assert_eq!(wait(&mut alone), (five, Step::Wait), "who brought it waits on it");
-    }
-    join(&alone, None);
-    assert_eq!(wait(&mut alone), (five, Step::Close));
-    assert_eq!(alone.news(), [Notice::Opened, Notice::Unseeded]);
-    assert_eq!((alone.connect(), alone.asked_after()), (Duration::ZERO, None));
-    assert_eq!(alone.receive(format!("{OPEN}id:1\ndata:a\n\n")), Step::Wait);
-    assert_eq!(alone.store.seen, [seen(Some("1"), "a")]);
-    // An event bears it out.
-    let mut borne = open();
-    join(&borne, Some("7"));
-    borne.receive("id:42\ndata:b\n\n");
-    assert_eq!(wait(&mut borne), (definition().idle_timeout, Step::Close));
-    borne.connect();
-    assert_eq!(borne.asked_after(), Some("42"));
 }

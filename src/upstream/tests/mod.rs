@@ -1,6 +1,7 @@
 //! Ground for the tests of taps: a definition, logs, and a driver that plays a scripted upstream
 //! against a source in virtual time.
 
+mod claims;
 mod cuts;
 mod flapping;
 mod leases;

@@ -15,6 +15,8 @@ pub(super) struct Store {
     /// Refuse every n-th offer; 0: never.
     pub(super) full_every: usize,
     offers: usize,
+    /// Gaps told, each with the events that came before it.
+    pub(super) gaps: Vec<usize>,
 }
 
 impl Sink for Store {
@@ -25,6 +27,15 @@ impl Sink for Store {
         }
         let Arrival { kind, id, data } = *arrival;
         self.seen.push((kind.to_owned(), id.map(str::to_owned), data.to_owned()));
+        Ok(())
+    }
+
+    fn gap(&mut self) -> Result<(), Full> {
+        self.offers += 1;
+        if self.full_every != 0 && self.offers.is_multiple_of(self.full_every) {
+            return Err(Full);
+        }
+        self.gaps.push(self.seen.len());
         Ok(())
     }
 }
@@ -177,4 +188,9 @@ pub(super) fn framed(body: &[u8], how: usize, piece: usize) -> Vec<u8> {
         }
     }
     out
+}
+
+/// A response without a body.
+pub(super) fn answer(status: u16, fields: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\n{fields}\r\n")
 }

@@ -22,9 +22,9 @@
 //! 1. At most one attempt at a time: `Connect` is only said in `Waiting`.
 //! 2. A wait is over after what `pace` says, and not before.
 //! 3. The last id and the reconnection time outlive connections (C5, C6); decoders do not.
-//! 4. An id that a client brought is a claim. What the upstream says to a request with it is held
-//!    against nobody else: it is dropped where it leads to no stream, and where somebody else waits
-//!    on a stream that brings nothing.
+//! 4. An id that a client brought is a claim (see `claim`).
+
+mod claim;
 
 use super::HEALTHY_AFTER;
 use super::REFUSED_FOR;
@@ -43,6 +43,8 @@ use crate::base::chance::Chance;
 use crate::base::sync::Arc;
 use crate::base::time::Moment;
 use crate::http::h1::response::ResponseHead;
+use claim::Claim;
+pub use claim::Vain;
 use std::time::Duration;
 
 /// What a source takes from outside: time and chance; and where its news go.
@@ -84,7 +86,10 @@ pub enum Notice {
     },
     /// The id that a client opened the stream with led nowhere: it is asked for without. Readers
     /// may have missed events.
-    Unseeded,
+    Unseeded {
+        /// Why.
+        vain: Vain,
+    },
     /// The upstream refuses for good.
     Refused {
         /// With this status.
@@ -142,16 +147,9 @@ pub struct Source {
     permanent: bool,
     /// A stream was open before.
     opened: bool,
-    /// The last id is a client's, no event has borne it out, and it is tried so many times more.
-    claim: u8,
-    /// When a stream that was opened with a claim, and has brought nothing, is looked at.
-    claim_at: Moment,
+    /// Whether the last id is a client's.
+    claim: Claim,
 }
-
-/// Attempts with a client's id that may end without a stream.
-const CLAIM_TRIES: u8 = 3;
-/// How long a stream that was opened with a client's id may bring nothing while others wait on it.
-const CLAIM_TIME: Duration = Duration::from_secs(5);
 
 // There are thousands of them; the decoders are boxed and live with the connection only.
 const _: () = assert!(size_of::<Source>() <= 128);
@@ -162,7 +160,7 @@ impl Source {
     #[must_use]
     pub fn new(tap: Arc<Tap>, now: Moment) -> Self {
         let last_id = tap.seed.as_deref().unwrap_or_default().to_owned();
-        let claim = if last_id.is_empty() { 0 } else { CLAIM_TRIES };
+        let claim = Claim::of(&last_id, now);
         Self {
             tap,
             open: None,
@@ -176,7 +174,6 @@ impl Source {
             permanent: true,
             opened: false,
             claim,
-            claim_at: now,
         }
     }
 
@@ -189,8 +186,7 @@ impl Source {
     /// When to call [`Source::due`]; `None`: not by time.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let claim_at = self.has_silent_claim().then_some(self.claim_at);
-        [self.until, claim_at].into_iter().flatten().min()
+        [self.until, self.look_at()].into_iter().flatten().min()
     }
 
     /// Whether it has asked for a connection that is not made yet.
@@ -207,11 +203,8 @@ impl Source {
 
     /// Time has passed.
     pub fn due(&mut self, outside: &mut Outside<'_>) -> Step {
-        if self.has_silent_claim() && self.claim_at <= outside.now {
-            if self.tap.has_strangers() {
-                return self.ask_without(outside);
-            }
-            self.claim_at = outside.now.after(CLAIM_TIME);
+        if let Some(step) = self.look(outside) {
+            return step;
         }
         if self.until.is_none_or(|until| until > outside.now) {
             return if self.is_paused() { Step::Paused } else { Step::Wait };
@@ -254,17 +247,21 @@ impl Source {
         outside: &mut Outside<'_>,
         sink: &mut dyn Sink,
     ) -> Step {
-        let mut sink = Counting { sink, tap: &Arc::clone(&self.tap) };
+        let tap = Arc::clone(&self.tap);
+        tap.board.hear(bytes.len(), outside.now);
         let Some(open) = &mut self.open else { return Step::Close };
-        self.tap.board.hear(bytes.len(), outside.now);
-        let head = match open.take(&mut bytes, &mut self.last_id, &mut sink) {
+        let mut counting = Counting { sink, tap: &tap, owed: &mut self.claim.owed };
+        let head = match open.take(&mut bytes, &mut self.last_id, &mut counting) {
             Progress::Answer(head) => head,
             progress => return self.go_on(progress, outside),
         };
         match (self.answer(&head, outside), &mut self.open) {
             // What is left of the input is the body's.
             (Step::Wait, Some(open)) => {
-                let progress = open.take(&mut bytes, &mut self.last_id, &mut sink);
+                let mut counting = Counting { sink, tap: &tap, owed: &mut self.claim.owed };
+                // If there is no room, it is told before the first event.
+                let _ = counting.tell();
+                let progress = open.take(&mut bytes, &mut self.last_id, &mut counting);
                 self.go_on(progress, outside)
             }
             (step, _) => step,
@@ -273,7 +270,7 @@ impl Source {
 
     /// The log may have room again. Says `Paused` if it has not.
     pub fn resume(&mut self, outside: &mut Outside<'_>, sink: &mut dyn Sink) -> Step {
-        let mut sink = Counting { sink, tap: &Arc::clone(&self.tap) };
+        let mut sink = Counting { sink, tap: &self.tap, owed: &mut self.claim.owed };
         let Some(open) = self.open.as_mut().filter(|open| open.is_paused()) else {
             return Step::Wait;
         };
@@ -323,32 +320,8 @@ impl Source {
         );
     }
 
-    /// Whether it streams, by the word of a client, and has brought nothing.
-    fn has_silent_claim(&self) -> bool {
-        self.claim > 0 && self.state == State::Streaming && !self.is_paused()
-    }
-
-    /// Drops the id that a client brought: what follows is not what came after it.
-    fn drop_claim(&mut self, outside: &mut Outside<'_>) {
-        self.claim = 0;
-        self.last_id.clear();
-        outside.notices.push(Notice::Unseeded);
-    }
-
-    /// Asks again, at once, without that id.
-    fn ask_without(&mut self, outside: &mut Outside<'_>) -> Step {
-        self.open = None;
-        self.drop_claim(outside);
-        (self.target, self.hops, self.permanent) = (None, 0, true);
-        self.enter(State::Waiting, Duration::ZERO, outside.now);
-        self.until = Some(outside.now);
-        Step::Close
-    }
-
     fn go_on(&mut self, progress: Progress, outside: &mut Outside<'_>) -> Step {
-        if self.claim > 0 && self.tap.events() > 0 {
-            self.claim = 0;
-        }
+        self.weigh();
         match progress {
             Progress::More => {
                 if self.state == State::Streaming {
@@ -384,7 +357,7 @@ impl Source {
                     0 => Notice::Opened,
                     failures => Notice::Recovered { failures },
                 });
-                self.claim_at = outside.now.after(CLAIM_TIME);
+                self.claim.watch(outside.now);
                 if std::mem::replace(&mut self.opened, true) {
                     self.tap.board.reconnected();
                 }
@@ -408,11 +381,13 @@ impl Source {
                 Step::Close
             }
             // Not what others would be told, who ask without that id.
-            Answer::Refuse(_) if self.claim > 0 => self.ask_without(outside),
-            Answer::Fail { cause: Cause::Status(status), .. }
-                if self.claim > 0 && !matches!(status, 408 | 425 | 429 | 502..=504) =>
+            Answer::Refuse(status) if self.claim.stands() => {
+                self.ask_without(Vain::Answer(Cause::Status(status)), outside)
+            }
+            Answer::Fail { cause: cause @ Cause::Status(status), .. }
+                if self.claim.stands() && !matches!(status, 408 | 425 | 429 | 502..=504) =>
             {
-                self.ask_without(outside)
+                self.ask_without(Vain::Answer(cause), outside)
             }
             // What is connected for ever is never refused for good.
             Answer::Refuse(status) if definition.always_on => {
@@ -463,15 +438,12 @@ impl Source {
         if healthy && cause == Cause::Ended {
             outside.notices.push(Notice::Ended { retry_in });
         } else {
-            self.tap.board.failed(cause);
             let failures = self.pace.failures();
+            self.tap.board.failed(cause, failures);
             outside.notices.push(Notice::Lost { cause, failures, retry_in });
         }
-        if self.claim > 0 && had_connection {
-            self.claim -= 1;
-            if self.claim == 0 {
-                self.drop_claim(outside);
-            }
+        if had_connection {
+            self.spend(healthy, outside);
         }
         (self.target, self.hops, self.permanent) = (None, 0, true);
         self.enter(State::Waiting, retry_in, outside.now);
@@ -481,16 +453,32 @@ impl Source {
     }
 }
 
-/// Counts what the sink takes.
+/// Counts what the sink takes, and tells it of a gap first.
 struct Counting<'a> {
     sink: &'a mut dyn Sink,
     tap: &'a Tap,
+    owed: &'a mut bool,
+}
+
+impl Counting<'_> {
+    fn tell(&mut self) -> Result<(), Full> {
+        if *self.owed {
+            self.sink.gap()?;
+            *self.owed = false;
+        }
+        Ok(())
+    }
 }
 
 impl Sink for Counting<'_> {
     fn event(&mut self, arrival: &super::open::Arrival<'_>) -> Result<(), Full> {
+        self.tell()?;
         self.sink.event(arrival)?;
         self.tap.board.count_event();
         Ok(())
+    }
+
+    fn gap(&mut self) -> Result<(), Full> {
+        self.sink.gap()
     }
 }
