@@ -139,7 +139,7 @@ pub trait Driver {
 
     /// Whether the driver may receive on a socket before it is asked to, because its peer sends
     /// little and often. No more than a hint: what `watch` and `recv` promise holds either way.
-    fn prefetch(&mut self, _: Socket, _on: bool) {}
+    fn receive_ahead(&mut self, _: Socket, _on: bool) {}
 
     /// Acknowledges what comes on a socket later than its reading, together with what comes next.
     /// The kernel returns to its own ways after a silence, so it must be told again and again.

@@ -138,7 +138,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.driver.delay_acks(outbound.socket);
         }
         if outbound.little == OFTEN || outbound.little.is_multiple_of(AGAIN) {
-            self.driver.prefetch(outbound.socket, true);
+            self.driver.receive_ahead(outbound.socket, true);
         }
     }
 

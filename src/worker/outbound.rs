@@ -426,7 +426,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return;
         }
         (outbound.pooled, outbound.little) = (true, 0);
-        self.driver.prefetch(outbound.socket, false);
+        self.driver.receive_ahead(outbound.socket, false);
         outbound.idle_until = now.after(time);
         self.pool.put(handle, &outbound.endpoint);
         // A busy connection comes back very often: one entry serves all its stays.

@@ -8,7 +8,7 @@
 
 mod accepts;
 mod connects;
-mod prefetch;
+mod receive_ahead;
 mod sends;
 mod stage;
 mod turns;
@@ -47,16 +47,16 @@ contract!(
     sends::a_stalled_peer_costs_little,
     sends::finish_lets_everything_arrive,
     sends::the_self_test_passes,
-    prefetch::pieces_keep_their_order,
-    prefetch::what_nobody_asks_for_stays_with_the_peer,
-    prefetch::an_end_waits_for_its_turn,
-    prefetch::a_peer_that_fails_is_an_errno,
-    prefetch::an_end_right_behind_the_last_bytes_is_told,
-    prefetch::a_read_before_any_turn_keeps_the_order,
-    prefetch::a_change_of_mind_loses_nothing,
-    prefetch::an_idle_connection_knows_what_has_come,
-    prefetch::thousands_share_what_there_is,
-    prefetch::a_close_gives_everything_back,
+    receive_ahead::pieces_keep_their_order,
+    receive_ahead::what_nobody_asks_for_stays_with_the_peer,
+    receive_ahead::an_end_waits_for_its_turn,
+    receive_ahead::a_peer_that_fails_is_an_errno,
+    receive_ahead::an_end_right_behind_the_last_bytes_is_told,
+    receive_ahead::a_read_before_any_turn_keeps_the_order,
+    receive_ahead::a_change_of_mind_loses_nothing,
+    receive_ahead::an_idle_connection_knows_what_has_come,
+    receive_ahead::thousands_share_what_there_is,
+    receive_ahead::a_close_gives_everything_back,
     turns::a_turn_sends_before_it_sleeps,
     turns::a_short_ends_the_sleep,
     turns::a_turn_sends_more_than_a_queue_holds,

@@ -64,12 +64,12 @@ struct Eager<D>(D);
 
 impl<D: Driver> Driver for Eager<D> {
     fn watch(&mut self, socket: Socket, token: Token, interest: Interest) {
-        self.0.prefetch(socket, true);
+        self.0.receive_ahead(socket, true);
         self.0.watch(socket, token, interest);
     }
 
-    fn prefetch(&mut self, socket: Socket, on: bool) {
-        self.0.prefetch(socket, on);
+    fn receive_ahead(&mut self, socket: Socket, on: bool) {
+        self.0.receive_ahead(socket, on);
     }
 
     fn delay_acks(&mut self, socket: Socket) {

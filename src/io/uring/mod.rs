@@ -5,7 +5,7 @@
 //! | send | within `flush` | only if it fell short |
 //! | poll of an interest | until it fires, or the socket is shut | once |
 //! | accept, one per listener | while accepting | per connection |
-//! | receive, where `prefetch` is on | until stopped, shut, or out of buffers | per piece |
+//! | receive, where `receive_ahead` is on | until stopped, shut, or out of buffers | per piece |
 //! | poll of the eventfd | always | per wake |
 //! | timeout | while the worker is busy | once |
 //!
@@ -265,7 +265,7 @@ impl Driver for Uring {
         self.take(socket, into).unwrap_or_else(|| calls::recv(socket, into))
     }
 
-    fn prefetch(&mut self, socket: Socket, on: bool) {
+    fn receive_ahead(&mut self, socket: Socket, on: bool) {
         self.set_eager(socket, on);
     }
 

@@ -113,8 +113,8 @@ fn shorts_behind_an_overflow_are_found() {
     rest.into_iter().for_each(|(socket, _)| uring.close(socket));
 }
 
-/// What `prefetch` is for happens: a piece comes without a call, its buffer goes back, and one that
-/// sends much is read by calls again.
+/// What `receive_ahead` is for happens: a piece comes without a call, its buffer goes back, and one
+/// that sends much is read by calls again.
 #[allow(clippy::disallowed_methods, reason = "a peer that writes while the test reads")]
 #[test]
 fn a_trickle_is_received_by_the_ring_and_a_rush_is_not() {
@@ -125,7 +125,7 @@ fn a_trickle_is_received_by_the_ring_and_a_rush_is_not() {
     };
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
-    uring.prefetch(socket, true);
+    uring.receive_ahead(socket, true);
     let mut ready = Vec::new();
     let mut into = [0; 100_000];
     let mut read = |uring: &mut Uring| {
@@ -166,7 +166,7 @@ fn a_trickle_is_received_by_the_ring_and_a_rush_is_not() {
 fn trickling(uring: &mut Uring, listener: &TcpListener) -> (Socket, TcpStream) {
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
-    uring.prefetch(socket, true);
+    uring.receive_ahead(socket, true);
     uring.watch(socket, Token(1), Interest::Read);
     (socket, peer)
 }
@@ -196,7 +196,7 @@ fn a_rush_takes_few_buffers_and_ends_the_receive() {
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Socket(listener.accept().unwrap().0.into_raw_fd());
         if early {
-            uring.prefetch(socket, true);
+            uring.receive_ahead(socket, true);
             uring.watch(socket, Token(1), Interest::Read);
             uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
         }
@@ -204,7 +204,7 @@ fn a_rush_takes_few_buffers_and_ends_the_receive() {
         let fill = |peer: &mut TcpStream| while peer.write(&[b'.'; 65_536]).is_ok() {};
         fill(&mut peer);
         for again in 0..3 {
-            uring.prefetch(socket, true);
+            uring.receive_ahead(socket, true);
             uring.watch(socket, Token(1), Interest::Read);
             for _ in 0..20 {
                 uring.turn(Some(Duration::from_millis(1)), &mut Vec::new()).unwrap();
@@ -257,7 +257,7 @@ fn a_unix_socket_is_watched_by_polls() {
     let Some((mut uring, _)) = open(name, Ring::open()) else { return };
     let (ours, mut peer) = UnixStream::pair().unwrap();
     let socket = Socket(ours.into_raw_fd());
-    uring.prefetch(socket, true);
+    uring.receive_ahead(socket, true);
     uring.watch(socket, Token(1), Interest::Read);
     assert_eq!(uring.table.entry(socket.0).unwrap().under_way(), table::READ);
     peer.write_all(b"little").unwrap();
@@ -268,7 +268,7 @@ fn a_unix_socket_is_watched_by_polls() {
     uring.close(socket);
 }
 
-/// `prefetch(false)` ends a receive under which nothing comes, and a watch goes on as a poll.
+/// `receive_ahead(false)` ends a receive under which nothing comes, and a watch goes on as a poll.
 #[test]
 fn a_receive_that_is_not_wished_any_more_becomes_a_poll() {
     let Some((mut uring, listener)) =
@@ -280,7 +280,7 @@ fn a_receive_that_is_not_wished_any_more_becomes_a_poll() {
     for _ in 0..2 {
         uring.turn(Some(Duration::ZERO), &mut Vec::new()).unwrap();
         assert_eq!(uring.table.entry(socket.0).unwrap().under_way(), table::RECEIVING);
-        uring.prefetch(socket, false);
+        uring.receive_ahead(socket, false);
         for _ in 0..3 {
             uring.turn(Some(Duration::from_millis(1)), &mut Vec::new()).unwrap();
         }
@@ -288,7 +288,7 @@ fn a_receive_that_is_not_wished_any_more_becomes_a_poll() {
         peer.write_all(b"little").unwrap();
         wait(&mut uring);
         assert_eq!(uring.recv(socket, &mut [0; 64]), Recv::Bytes(6));
-        uring.prefetch(socket, true);
+        uring.receive_ahead(socket, true);
         uring.watch(socket, Token(1), Interest::Read);
     }
     uring.close(socket);
@@ -391,7 +391,7 @@ fn a_socket_that_finds_no_buffer_is_as_any_other() {
             }
         }
     }
-    uring.prefetch(socket, true);
+    uring.receive_ahead(socket, true);
     for _ in 0..2 {
         uring.watch(socket, Token(1), Interest::Read);
         peer.write_all(b"again").unwrap();

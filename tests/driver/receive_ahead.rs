@@ -24,7 +24,7 @@ impl Stage {
     /// the driver may receive by itself.
     fn trickling(&mut self) -> (Socket, TcpStream) {
         let (socket, mut peer) = self.connect();
-        self.driver.prefetch(socket, true);
+        self.driver.receive_ahead(socket, true);
         peer.write_all(b"a").unwrap();
         assert_eq!(self.read(socket, 1, 16), b"a");
         (socket, peer)
@@ -56,7 +56,7 @@ fn numbers(upto: u32) -> Vec<u8> {
 pub(crate) fn pieces_keep_their_order(mut stage: Stage) {
     let text = numbers(100_000);
     let (socket, mut peer) = stage.connect();
-    stage.driver.prefetch(socket, true);
+    stage.driver.receive_ahead(socket, true);
     let mut sent = 0;
     for (size, room) in [(1, 64), (100, 7), (1_024, 1_024), (1_025, 65_536), (9_000, 100)] {
         for _ in 0..20 {
@@ -72,7 +72,7 @@ pub(crate) fn pieces_keep_their_order(mut stage: Stage) {
         scope.spawn(|| peer.write_all(rest).unwrap());
         assert_eq!(stage.read(socket, rest.len(), 65_536), rest);
     });
-    stage.driver.prefetch(socket, true);
+    stage.driver.receive_ahead(socket, true);
     for piece in text.chunks(333).take(50) {
         peer.write_all(piece).unwrap();
         assert_eq!(stage.read(socket, piece.len(), 65_536), piece);
@@ -175,7 +175,7 @@ pub(crate) fn an_end_right_behind_the_last_bytes_is_told(mut stage: Stage) {
             let (socket, mut peer) = stage.trickling();
             if asked == "after" {
                 // What is under way ends, and there is a new start when all has come.
-                stage.driver.prefetch(socket, false);
+                stage.driver.receive_ahead(socket, false);
                 stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
             } else {
                 stage.driver.watch(socket, Token(1), Interest::Read);
@@ -195,7 +195,7 @@ pub(crate) fn an_end_right_behind_the_last_bytes_is_told(mut stage: Stage) {
                 _ => {}
             }
             stage.ready.clear();
-            stage.driver.prefetch(socket, true);
+            stage.driver.receive_ahead(socket, true);
             let (mut got, mut into) = (Vec::new(), [0; 3_000]);
             let end = loop {
                 stage.driver.watch(socket, Token(5), Interest::Read);
@@ -240,7 +240,7 @@ pub(crate) fn an_idle_connection_knows_what_has_come(mut stage: Stage) {
             stage.driver.watch(socket, Token(1), Interest::Read);
             stage.driver.turn(Some(Duration::ZERO), &mut stage.ready).unwrap();
             assert_eq!(stage.ready, []);
-            stage.driver.prefetch(socket, on);
+            stage.driver.receive_ahead(socket, on);
             assert!(stage.driver.is_idle(socket), "before {how}");
             match how {
                 "bytes" => peer.write_all(b"b").unwrap(),
@@ -278,7 +278,7 @@ pub(crate) fn a_change_of_mind_loses_nothing(mut stage: Stage) {
     let (socket, mut peer) = stage.connect();
     let (mut sent, mut got) = (0, Vec::new());
     for round in 0..600 {
-        stage.driver.prefetch(socket, round % 3 != 0);
+        stage.driver.receive_ahead(socket, round % 3 != 0);
         let piece = &text[sent..sent + 1 + round % 390];
         peer.write_all(piece).unwrap();
         sent += piece.len();
@@ -287,7 +287,7 @@ pub(crate) fn a_change_of_mind_loses_nothing(mut stage: Stage) {
         }
         if round % 7 == 2 {
             stage.driver.watch(socket, Token(5), Interest::Read);
-            stage.driver.prefetch(socket, round % 2 != 0);
+            stage.driver.receive_ahead(socket, round % 2 != 0);
         }
         if round % 4 == 0 {
             got.extend(stage.read(socket, 1, 200 + round));
@@ -306,7 +306,7 @@ pub(crate) fn thousands_share_what_there_is(mut stage: Stage) {
     let mut pairs: Vec<_> = (0..1_500).map(|_| stage.connect()).collect();
     for round in 0..4_u8 {
         for ((socket, _), token) in pairs.iter().zip(100..) {
-            stage.driver.prefetch(*socket, true);
+            stage.driver.receive_ahead(*socket, true);
             stage.driver.watch(*socket, Token(token), Interest::Read);
         }
         for ((_, peer), n) in pairs.iter_mut().zip(0_u32..) {
@@ -356,7 +356,7 @@ pub(crate) fn a_close_gives_everything_back(mut stage: Stage) {
         }
     }
     let (socket, mut peer) = stage.connect();
-    stage.driver.prefetch(socket, true);
+    stage.driver.receive_ahead(socket, true);
     for n in 0..100_u32 {
         peer.write_all(&n.to_be_bytes()).unwrap();
         assert_eq!(stage.read(socket, 4, 16), n.to_be_bytes());
