@@ -1,4 +1,5 @@
-//! One endpoint: its address, and what is known of it, in atomics that all workers share.
+//! One endpoint: its address, and what is known of it, in atomics that all workers share. Only why
+//! it failed last is text, under a lock that nothing but failures and the admin page takes.
 //!
 //! Invariants: what one thread writes others see soon, not at once, and nothing depends on more:
 //! a count that is off by one request misplaces one request. Passive ejection starts once for each

@@ -5,6 +5,7 @@ pub type Room = [u8; 22];
 
 /// The digits of a number, lower case, without leading zeros; `radix` is 8 to 16.
 pub fn digits(number: u64, radix: u64, room: &mut Room) -> &[u8] {
+    debug_assert!((8..=16).contains(&radix), "no room for radix {radix}");
     let mut rest = number;
     let mut first = room.len();
     for (place, digit) in room.iter_mut().enumerate().rev() {

@@ -1,9 +1,9 @@
 //! The one door to what threads share: the counted reference and the two locks' exceptions.
 //!
 //! Invariants: workers share channels, backends, wakers, counters and the phase flag, and nothing
-//! else. The only locks that a worker takes are the append lock of a channel; after control changed
-//! a backend's endpoints, that backend's; and that of an endpoint's last error, which only failures
-//! and the admin page touch (all `AppendLock`).
+//! else. The locks that a worker takes are all `AppendLock`s: that of a channel, for an append; of
+//! a family of taps, for a lease, a close or a refusal; of a backend, after control changed its
+//! endpoints; and of an endpoint's last error, when something failed.
 
 pub use std::sync::Arc;
 pub use std::sync::atomic;

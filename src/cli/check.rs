@@ -33,7 +33,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let loaded = args.settings.load()?;
     loaded.warn();
-    server::check(&loaded.config).map_err(|error| Failure::usage(&error))?;
+    let mut faults = server::check(&loaded.config);
+    if let Some(last) = faults.pop() {
+        for fault in &faults {
+            eprint!("{}", Failure::usage(fault).text());
+        }
+        return Err(Failure::usage(&last));
+    }
     let budget = Budget::new(&loaded.config, &loaded.host).to_string();
     let mut text = "# The configuration in effect. Secrets are masked.\n".to_owned();
     text.push_str(&show::toml(&loaded.config));

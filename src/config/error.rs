@@ -132,7 +132,8 @@ impl Problem {
                 format!("{name} is a key of {tables}")
             }
             Cause::UnknownKey { .. } => "remove it; `tidegate check --keys` lists all keys".into(),
-            Cause::Form { wanted } | Cause::Range { wanted } => self.value_wanted(wanted),
+            Cause::Form { wanted } => self.in_place(example(key, wanted)),
+            Cause::Range { .. } => self.in_place("give such a value".to_owned()),
             Cause::Doubled { other } => format!("keep either {key} or {other}"),
             Cause::Unreadable { .. } => {
                 "see that it exists, that it may be read, and that it holds what the key says"
@@ -153,23 +154,27 @@ impl Problem {
 }
 
 impl Problem {
-    /// What to write instead of a value that is none of those wanted.
-    fn value_wanted(&self, wanted: &str) -> String {
-        let last = self.key.rsplit('.').next().unwrap_or_default();
-        let write = if wanted.starts_with("a duration") {
-            "write it as \"250ms\", \"15s\", \"5m\" or \"1h\"".to_owned()
-        } else if wanted.starts_with("a size") {
-            "write it as \"64KiB\", \"16MiB\" or \"1GiB\"".to_owned()
-        } else if wanted.starts_with("a table") {
-            format!("write {last} = {{ .. }} (`tidegate check --keys` lists its keys)")
-        } else {
-            "give such a value".to_owned()
-        };
+    /// What to do with a value that is none of those wanted: that, or what is left without it.
+    fn in_place(&self, write: String) -> String {
         match keys::default(&self.key).or_else(|| manual::default(&self.key)) {
             Some(default) => format!("{write}, or remove it for {default}"),
             None if manual::is_required(&self.key) => write,
             None => format!("{write}, or remove it"),
         }
+    }
+}
+
+/// How a value of this form is written.
+fn example(key: &str, wanted: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or_default();
+    if wanted.starts_with("a duration") {
+        "write it as \"250ms\", \"15s\", \"5m\" or \"1h\"".to_owned()
+    } else if wanted.starts_with("a size") {
+        "write it as \"64KiB\", \"16MiB\" or \"1GiB\"".to_owned()
+    } else if wanted.starts_with("a table") && !last.ends_with(']') {
+        format!("write {last} = {{ .. }} (`tidegate check --keys` lists its keys)")
+    } else {
+        "give such a value".to_owned()
     }
 }
 

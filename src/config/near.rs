@@ -34,6 +34,11 @@ pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&
     near(name, names.map(|other| (steps(name, other), other)))
 }
 
+/// The same, if it is all but the same name: among very many names something is always near.
+pub fn surely<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    nearest(name, names).filter(|other| steps(name, other) <= name.len() / 6 + 1)
+}
+
 fn near<'n>(name: &str, names: impl Iterator<Item = (usize, &'n str)>) -> Option<&'n str> {
     let nearest = names.min().filter(|(steps, _)| *steps <= (name.len() / 4).max(2));
     nearest.map(|(_, name)| name)
@@ -82,6 +87,9 @@ mod tests {
         assert_eq!(nearest("aip", ["web", "api"].into_iter()), Some("api"));
         assert_eq!(nearest("host", ["hub", "hostnames"].into_iter()), Some("hostnames"));
         assert_eq!(nearest("hos", ["hub-on", "hostnames"].into_iter()), None);
+        assert_eq!(surely("methods", ["headers", "method"].into_iter()), Some("method"));
+        assert_eq!(surely("ssl", ["set", "url"].into_iter()), None);
+        assert_eq!(surely("auth", ["path"].into_iter()), None);
         assert_eq!(nearest("stranger", ["web", "api"].into_iter()), None);
         assert_eq!(key(&"x".repeat(1000)), None);
     }

@@ -151,6 +151,7 @@ fn a_remedy_says_how_a_value_is_written() {
             "[hub]\nhistory_bytes_max = \"16mb\"",
             "\"16MiB\" or \"1GiB\", or remove it for \"16MiB\"",
         ),
+        ("[hub]\nhistory_bytes_max = \"1B\"", "give such a value, or remove it for \"16MiB\""),
         ("listen = \"a\"", "give such a value, or remove it for \"127.0.0.1:8080\""),
     ] {
         let found = problems(text);

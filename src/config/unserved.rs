@@ -1,8 +1,8 @@
 //! What is configured and serves nobody: a warning each, since it does no harm by itself.
 //!
-//! Invariants: what is said holds for every request. A rule is called covered only where another
-//! goes before it for all hosts that it names; where that is not plain from the text (two patterns,
-//! a wildcard of hosts), nothing is said.
+//! Invariants: a rule is called covered only where another goes before it for all hosts that it
+//! names, and takes each of its requests; where that is not plain from the text (two patterns, a
+//! wildcard of hosts), nothing is said.
 
 use crate::config::Config;
 use crate::config::error::Warning;
@@ -204,7 +204,7 @@ fn untimed(gateway: &gateway::Gateway) -> impl Iterator<Item = Told> {
     })
 }
 
-/// Rules whose backend is this server, where the same rule takes the request again.
+/// Rules whose backend is this server, at a listener where they serve.
 fn circles(gateway: &gateway::Gateway) -> impl Iterator<Item = Told> {
     let own = |route: &gateway::Route, place: &Place| {
         let listeners = route.listeners.iter().filter_map(|at| gateway.listeners.get(*at));

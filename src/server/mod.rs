@@ -95,11 +95,9 @@ pub enum StartError {
 }
 
 /// What only a start would find wrong with a configuration: certificates and keys that do not go
-/// together. Starts nothing.
-///
-/// # Errors
-/// The first of them.
-pub fn check(config: &Config) -> Result<(), StartError> {
+/// together. Starts nothing, and gives all of it.
+#[must_use]
+pub fn check(config: &Config) -> Vec<StartError> {
     trust::check(&config.gateway.backends, &(Arc::new(SystemClock::start()) as _))
 }
 

@@ -16,24 +16,27 @@ pub(super) fn settings(
     clock: &Arc<dyn Clock + Send + Sync>,
 ) -> Result<Vec<Option<ClientSettings>>, StartError> {
     let mut system = None;
-    let mut one = |backend: &Backend| {
-        let tls = backend.tls.as_ref();
-        let made = tls.map(|tls| of(tls, &mut system, clock)).transpose();
-        made.map_err(|cause| StartError::Tls { backend: backend.name.clone(), cause })
-    };
-    backends.iter().map(&mut one).collect()
+    backends.iter().map(|backend| one(backend, &mut system, clock)).collect()
 }
 
 /// Tries them, for whoever asks about a configuration: certificates, keys, and whether they belong
 /// together. That this host trusts nobody is no fault of the file.
-pub(super) fn check(
-    backends: &[Backend],
+pub(super) fn check(backends: &[Backend], clock: &Arc<dyn Clock + Send + Sync>) -> Vec<StartError> {
+    let mut system = None;
+    let faults = backends.iter().filter_map(|backend| one(backend, &mut system, clock).err());
+    let ours = |fault: &StartError| {
+        !matches!(fault, StartError::Tls { cause: SettingsFault::NoSystemRoots { .. }, .. })
+    };
+    faults.filter(ours).collect()
+}
+
+fn one(
+    backend: &Backend,
+    system: &mut Option<Roots>,
     clock: &Arc<dyn Clock + Send + Sync>,
-) -> Result<(), StartError> {
-    match settings(backends, clock) {
-        Err(StartError::Tls { cause: SettingsFault::NoSystemRoots { .. }, .. }) | Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    }
+) -> Result<Option<ClientSettings>, StartError> {
+    let made = backend.tls.as_ref().map(|tls| of(tls, system, clock)).transpose();
+    made.map_err(|cause| StartError::Tls { backend: backend.name.clone(), cause })
 }
 
 fn of(
@@ -93,5 +96,10 @@ mod tests {
         let bad = [backend("plain", None), backend("sealed", Some(Some("no PEM")))];
         let error = settings(&bad, &clock).unwrap_err().to_string();
         assert!(error.contains("backend sealed"), "{error}");
+        let bad = [backend("a", Some(Some("no PEM"))), backend("b", Some(Some("no PEM")))];
+        let names: Vec<_> = check(&bad, &clock).iter().map(ToString::to_string).collect();
+        assert!(names.len() == 2 && names[0].contains("backend a"), "{names:?}");
+        assert!(names[1].contains("backend b"), "{names:?}");
+        assert!(check(&good, &clock).is_empty());
     }
 }

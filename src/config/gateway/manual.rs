@@ -71,7 +71,8 @@ pub(crate) fn is_required(path: &str) -> bool {
 
 /// The key that is nearest to this name in any table, and the tables that have it.
 pub(crate) fn elsewhere(name: &str) -> Option<(&'static str, String)> {
-    let name = near::nearest(name, SHAPES.iter().flat_map(|shape| shape.names()))?;
+    let names = SHAPES.iter().flat_map(|shape| shape.names());
+    let name = near::surely(name, names)?;
     let tables = SHAPES.iter().filter(|shape| shape.names().contains(&name));
     let titles: Vec<_> = tables.map(|shape| shape.title()).collect();
     Some((name, titles.join(", and of ")))

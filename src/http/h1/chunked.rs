@@ -1,4 +1,5 @@
-//! The chunked coding, byte by byte: sizes, extensions, data, trailers.
+//! The chunked coding: sizes, extensions, data, trailers. A plain size with its line's end is read
+//! in one step where it is whole; all else byte by byte.
 //!
 //! ```text
 //! size [; extension] CRLF data CRLF .. 0 [; extension] CRLF [trailer CRLF ..] CRLF

@@ -4,6 +4,7 @@
 //! target or reason that holds a line end is disarmed, an empty chunk (which would end the body) is
 //! left out. Framing fields are the caller's.
 
+use crate::base::digits::Room;
 use crate::base::digits::digits;
 use crate::http::fields::Fields;
 use crate::http::fields::harmless;
@@ -73,9 +74,9 @@ pub(in crate::http) fn status_line(status: u16, reason: &str, out: &mut Vec<u8>)
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a number as text; `radix` is at most 16.
+/// Appends a number as text; `radix` is 8 to 16.
 pub(in crate::http) fn number(number: u64, radix: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(digits(number, radix, &mut [0; 22]));
+    out.extend_from_slice(digits(number, radix, &mut Room::default()));
 }
 
 #[cfg(test)]

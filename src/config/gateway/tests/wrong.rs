@@ -58,6 +58,7 @@ pub(super) const WRONG: &[(&str, &[&str], &str, &str)] = &[
         "absolute path of a socket",
     ),
     ("", &[ROUTE_TO, "timeouts = \"5s\""], "route[0].timeouts", "write timeouts = { .. }"),
+    ("", &["[[route]]\nfilters = [\"x\"]"], "route[0].filters[0]", "remedy: give such a value"),
     ("", &[ROUTE_TO, "timeouts = { idle = 5 }"], "route[0].timeouts.idle", "write it as \"250ms\""),
     (
         "",
