@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::error::Warning;
 use crate::config::gateway;
 use crate::config::gateway::Action;
+use crate::config::gateway::Detail;
 use crate::config::gateway::Filter;
 use crate::config::gateway::Match;
 use crate::config::gateway::PathMatch;
@@ -16,6 +17,7 @@ use crate::config::gateway::Rule;
 use crate::config::gateway::Timeouts;
 use crate::config::gateway::listener;
 use crate::config::gateway::route::matches;
+use crate::config::gateway::show::Printer;
 use crate::config::relations;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -144,12 +146,19 @@ fn stars(gateway: &gateway::Gateway) -> impl Iterator<Item = Told> {
 
 /// Rules with a match all of whose requests others take.
 fn covered(gateway: &gateway::Gateway) -> impl Iterator<Item = Told> {
-    overtaken(gateway).into_iter().map(|Covered { one, by }| {
-        let [path, other] = [one, by].map(|one| matches::show_path(&one.of.path));
+    let printer = Printer { gateway, detail: Detail::Changed };
+    let show = move |of: &Match| match of {
+        Match { path, method: None, headers, query } if headers.is_empty() && query.is_empty() => {
+            matches::show_path(path)
+        }
+        of => printer.inline(&matches::MATCH, of),
+    };
+    overtaken(gateway).into_iter().map(move |Covered { one, by }| {
         let (name, taker) = (one.name(), by.name());
-        let matter = format!("{name} never serves {path}: {taker} takes its requests with {other}");
+        let [own, other] = [one, by].map(|one| show(one.of));
+        let matter = format!("{name} never serves {own}: {taker} takes its requests with {other}");
         if kind(&one.of.path).0 == kind(&by.of.path).0 {
-            (matter, "remove one of them, or let them differ in host, method or fields")
+            (matter, "remove this match, or let them differ in host, method or fields")
         } else {
             (matter, "prefixes go before patterns: narrow the prefix, or give a pattern instead")
         }
@@ -217,8 +226,14 @@ fn circles(gateway: &gateway::Gateway) -> impl Iterator<Item = Told> {
     rules(gateway).filter_map(move |(route, at, rule)| {
         let Action::Proxy(action) = &rule.action else { return None };
         let same = action.backends.iter().filter(|one| one.weight > 0 && !changes(&one.filters));
-        let backends = same.filter_map(|one| gateway.backends.get(one.backend?));
-        let places = backends.flat_map(|backend| &backend.endpoints);
+        let mirrors = rule.filters.iter().filter_map(|filter| match filter {
+            Filter::Mirror(mirror) if mirror.numerator > 0 => Some(mirror.backend),
+            _ => None,
+        });
+        let leads = same.filter_map(|one| one.backend).chain(mirrors);
+        // Nobody listens with TLS.
+        let backends = leads.filter_map(|at| gateway.backends.get(at)).filter(|b| b.tls.is_none());
+        let places = backends.flat_map(|backend| &backend.endpoints).filter(|one| one.weight > 0);
         let mut here = places.filter_map(|endpoint| own(route, &endpoint.place));
         let here = here.next().filter(|_| !changes(&rule.filters))?;
         let name = name(route, at);

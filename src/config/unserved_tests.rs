@@ -57,7 +57,7 @@ fn a_pattern_behind_a_prefix_is_told() {
 #[test]
 fn the_same_match_twice_is_told() {
     let twice = "route-1 never serves \"/a\": route-0 takes its requests with \"/a\"; \
-                 remove one of them";
+                 remove this match";
     check(&["path = \"/a\"", "path = \"/a/\""], &[twice]);
     check(&["path = { exact = \"/a\" }"; 2], &["route-1 never serves { exact = \"/a\" }"]);
     let get = "matches = [{ path = \"/a\", method = \"GET\" }]";
@@ -65,7 +65,9 @@ fn the_same_match_twice_is_told() {
     let other = "matches = [{ path = \"/a\", method = \"GET\", headers = { key = \"2\" } }]";
     let query = "matches = [{ path = \"/a\", query = { key = \"1\" } }]";
     check(&["path = \"/a\"", get, key, other, query], &[]);
-    check(&[key, get, key], &["route-2 never serves"]);
+    let again = "route-2 never serves { path = \"/a\", method = \"GET\", headers = \
+                 { key = \"1\" } }: route-0 takes its requests with { path";
+    check(&[key, get, key], &[again]);
     // All hosts must be taken, not one.
     let (one, two) = ("hostnames = [\"a.example\"]", "hostnames = [\"a.example\", \"b.example\"]");
     check(&[one, two], &[]);
@@ -140,6 +142,12 @@ fn a_route_to_itself_is_told() {
     }
     let any = format!("listen = \"0.0.0.0:8080\"\n{}", to("127.0.0.2:8080"));
     holds(&any, &["leads back to this server, at 0.0.0.0:8080"]);
+    let idle = "[[backend]]\nname = \"a\"\nendpoints = [\"http://b\", \
+                { url = \"http://127.0.0.1:8080\", weight = 0 }]\n[[route]]\nbackend = \"a\"\n";
+    holds(idle, &[]);
+    holds("[[route]]\nbackend = \"https://127.0.0.1:8080\"\n", &[]);
+    let mirror = "filters = [{ mirror = { backend = \"http://127.0.0.1:8080\" } }]\n";
+    holds(&format!("{}{mirror}", to("127.0.0.1:1")), &["route-0 leads back to this server"]);
     // What comes back may be another rule's.
     let rewrite = "filters = [{ rewrite = { path = { full = \"/b\" } } }]\n";
     holds(&format!("{}{rewrite}", to("127.0.0.1:8080")), &[]);

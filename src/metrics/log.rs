@@ -116,8 +116,10 @@ impl Log {
         now: Moment,
         event: &str,
         fields: &[Field<'_>],
-    ) {
-        self.write_rarely(Level::Warn, throttle.pass(now), event, fields);
+    ) -> bool {
+        let held = throttle.pass(now);
+        self.write_rarely(Level::Warn, held, event, fields);
+        held.is_some()
     }
 
     /// The same with a line of level `info`.

@@ -32,9 +32,20 @@ pub enum BadAnswer {
     /// Its bytes are no response.
     #[error("the backend's answer is malformed: {0}")]
     Malformed(#[from] ResponseFault),
-    /// A 101, and no upgrade was asked for, or not yet by a whole request.
+    /// A 101, and no upgrade was asked for, or to another protocol, or not yet by a whole request.
     #[error("the backend switched protocols (101) unasked")]
     Unasked,
+}
+
+/// Whether a 101 switches to nothing but what the client offered (RFC 9110 section 7.8).
+fn is_asked(plan: &Plan, head: &ResponseHead) -> bool {
+    let Some(offer) = &plan.upgrade else { return false };
+    let is_offered = |one: &[u8]| protocols(offer).any(|other| other.eq_ignore_ascii_case(one));
+    head.all("upgrade").flat_map(protocols).all(is_offered)
+}
+
+fn protocols(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    field.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|protocol| !protocol.is_empty())
 }
 
 impl Relay {
@@ -53,7 +64,7 @@ impl Relay {
         at: &At<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), BadAnswer> {
-        let is_asked = self.opening.as_ref().is_some_and(|o| o.plan().upgrade);
+        let is_asked = self.opening.as_ref().is_some_and(|o| is_asked(o.plan(), head));
         // RFC 9110 section 7.8: a server switches only once it has the whole request; what is left
         // of a body must not be taken for the tunnel's bytes.
         if head.is_upgrade() && (!is_asked || self.upload != Upload::Complete) {

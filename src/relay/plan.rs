@@ -31,8 +31,9 @@ pub struct Plan {
     pub to: To,
     /// Whether the client takes trailers (`TE: trailers`).
     pub takes_trailers: bool,
-    /// Whether the client asked for an upgrade, and the route allows it.
-    pub upgrade: bool,
+    /// The protocols that the client offers to switch to, as its field has them, where the route
+    /// allows it.
+    pub upgrade: Option<Box<[u8]>>,
     /// How long things may take.
     pub timers: Timers,
     /// Silence of an event stream after which the client gets a comment; zero: none.
@@ -90,7 +91,7 @@ impl Plan {
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         matches!(&*self.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
-            && !self.upgrade
+            && self.upgrade.is_none()
     }
 
     /// The plan of a copy whose response nobody reads, for another backend: change its fields and
@@ -99,7 +100,7 @@ impl Plan {
     /// which would have no end.
     #[must_use]
     pub fn mirror(&self) -> Option<Self> {
-        if self.has_body() || self.upgrade || self.is_event_source {
+        if self.has_body() || self.upgrade.is_some() || self.is_event_source {
             return None;
         }
         Some(Self {
@@ -119,7 +120,7 @@ impl fmt::Debug for Plan {
             .field("method", &self.method)
             .field("framing", &self.framing)
             .field("to", &self.to)
-            .field("upgrade", &self.upgrade)
+            .field("upgrade", &self.upgrade.is_some())
             .field("timers", &self.timers)
             .finish_non_exhaustive()
     }

@@ -150,7 +150,9 @@ fn finish(mut target: String) -> Result<String, ExpandError> {
     let path = target.split_once('?').map_or(target.as_str(), |(path, _)| path);
     let decoded = query::decode_path(path);
     let mut segments = decoded.split(|b| matches!(b, b'/' | b'\\'));
-    if segments.any(|segment| segment == b"." || segment == b"..") {
+    // Some servers take what follows a `;` for parameters: to them `..;x` is `..`.
+    let bare = |segment: &[u8]| matches!(segment.split(|b| *b == b';').next(), Some(b"." | b".."));
+    if segments.any(bare) {
         return Err(ExpandError::Dots);
     }
     if target.len() > TARGET_BYTES_MAX { Err(ExpandError::TooLong) } else { Ok(target) }

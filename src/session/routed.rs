@@ -164,7 +164,7 @@ fn proxy(
         has_stray_body: head.has_stray_body(),
         to: if site.is_ending() { to.closing() } else { to },
         takes_trailers: forward::accepts_trailers(head),
-        upgrade: head.upgrade().is_some(),
+        upgrade: head.upgrade().map(Into::into),
         timers: Timers::of(rule.timeouts, site.config().limits.body_timeout),
         heartbeat: action.heartbeat,
         changes: changes(filters()),
@@ -174,8 +174,17 @@ fn proxy(
     };
     let mirrors = filter::mirrors(filters(), &mut chance);
     let mirrors = mirrors.filter_map(|to| Some((to, plan.mirror()?))).collect();
-    let cookies = head.first("cookie").map(Into::into);
+    let cookies = joined(head.all("cookie"), b"; ");
     Destination::Proxy(Box::new(Passage { backend, plan, cookies, mirrors, input: Vec::new() }))
+}
+
+/// All fields of one name as one; `None`: there is none.
+fn joined<'f>(mut all: impl Iterator<Item = &'f [u8]>, by: &[u8]) -> Option<Box<[u8]>> {
+    let mut whole = all.next()?.to_vec();
+    for more in all {
+        whole.extend([by, more].concat());
+    }
+    Some(whole.into())
 }
 
 /// The changes of a response's fields, in order.

@@ -174,7 +174,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             if more { self.enqueue_outbound(handle) } else { self.await_outbound(handle) }
         }
         let ended = match &state {
-            Err(_) if !was_securing => Some(Ended::Cut),
+            Err(_) if !was_securing => Some(Ended::Broken),
             Ok(tls::TlsState::Ended) => Some(Ended::Orderly),
             _ => None,
         };
@@ -245,7 +245,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     self.tell_trouble("backend_unreachable", backend, &endpoint, &fault);
                 }
             }
-            (Ended::Full | Ended::Orderly | Ended::Cut, _) => {}
+            // TLS 1.3 has no room in the handshake for what a server says of our certificate.
+            (Ended::Broken, Some(fault)) => {
+                self.tell_trouble("backend_tls", backend, &endpoint, &fault);
+            }
+            (Ended::Full | Ended::Orderly | Ended::Cut | Ended::Broken, _) => {}
         }
         match user {
             User::Relay(client) => self.relay_backend_ended(client, ended, now),

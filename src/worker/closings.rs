@@ -141,6 +141,19 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.recorder.lower(Gauge::Relays, 1);
     }
 
+    /// The client has shut its side, or all of the connection, while it is not read.
+    pub(super) fn hung_up(&mut self, client: Handle, now: Moment) {
+        let Some(passing) = self.passing(client) else { return };
+        if !passing.relay.is_tunnel() {
+            // Who asked has gone, whatever is on its way to it.
+            return self.client_gone(client, CloseReason::PeerGone);
+        }
+        // What it said before is the backend's. It has its time, as for a client that is stuck.
+        if !std::mem::replace(&mut passing.parting, true) {
+            self.set_stuck(client, now);
+        }
+    }
+
     /// The client has gone: so does its request (X4).
     pub(super) fn client_gone(&mut self, client: Handle, reason: CloseReason) {
         if let Some(passing) = self.passing(client) {
@@ -148,10 +161,17 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             if let Some(flight) = passing.in_flight.as_ref().filter(|_| passing.relay.has_begun()) {
                 flight.endpoint().succeeded();
             }
+            // A backend that did not get all that was sent through a tunnel must not think so.
+            let (outbound, tunnel) = (passing.outbound, passing.relay.is_tunnel());
             if let Step::Over(end) = passing.relay.client_gone() {
                 self.count_end(end);
             }
-            self.leave_backend(client);
+            match outbound {
+                Some(outbound) if tunnel && reason != CloseReason::PeerGone => {
+                    self.reset_outbound(outbound);
+                }
+                _ => self.leave_backend(client),
+            }
         }
         self.release(client, reason);
     }

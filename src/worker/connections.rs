@@ -193,14 +193,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         readable: bool,
         writable: bool,
         hangup: bool,
+        now: Moment,
     ) {
         let Some(connection) = self.connections.find_mut(handle) else { return };
         let is_stuck = !connection.rest.is_empty();
         if let State::Relaying(passing) = &mut connection.state {
             passing.watched &= !hangup;
-            // Who asked and shuts its side has gone, whatever is on its way to it.
             if hangup && !self.relay_wants_client(handle) {
-                return self.client_gone(handle, CloseReason::PeerGone);
+                return self.hung_up(handle, now);
             }
         }
         if is_stuck && !writable && !hangup {

@@ -97,6 +97,8 @@ pub(super) enum Ended {
     Orderly,
     /// By a reset or an error, or without close_notify.
     Cut,
+    /// TLS failed on an open connection: by an alert, or by bytes that are not the server's.
+    Broken,
 }
 
 impl<D: Driver, C: Clock> Worker<D, C> {
@@ -173,14 +175,16 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         endpoint: &Endpoint,
         cause: &dyn Display,
     ) {
-        endpoint.note(cause);
         let backends = &self.site.config().gateway.backends;
         let name: &dyn Display = &backends.get(backend).map_or("", |backend| &backend.name);
         let address: &dyn Display = endpoint.address();
         let fields = [("backend", name), ("endpoint", address), ("cause", cause)];
         let now = self.clock.now();
         let throttle = self.troubles.of(endpoint, now);
-        self.log.warn_rarely(throttle, now, event, &fields);
+        // What follows from it within moments is not why.
+        if self.log.warn_rarely(throttle, now, event, &fields) {
+            endpoint.note(cause);
+        }
     }
 
     fn tls_client(&self, backend: usize, name: &str) -> Result<tls::Client, Ended> {
@@ -373,6 +377,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
         self.load.close();
         self.driver.close(outbound.socket);
+    }
+
+    /// Closes a connection such that the server reads a reset, not an end.
+    pub(super) fn reset_outbound(&mut self, handle: Handle) {
+        let Some(outbound) = self.outbounds.remove(handle) else { return };
+        debug_assert!(outbound.user != User::Pool, "nothing is cut there");
+        self.load.close();
+        self.driver.reset(outbound.socket);
     }
 
     /// Ends a TLS session (RFC 8446 section 6.1) whose server has got all that it is to get, or it

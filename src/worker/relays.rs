@@ -44,6 +44,9 @@ pub(super) struct Passing {
     pub(super) later: Vec<u8>,
     /// The client's end is watched for, because nothing is read.
     pub(super) watched: bool,
+    /// The client of a tunnel has gone, while the backend was too slow to take what it had sent:
+    /// that is read and sent first.
+    pub(super) parting: bool,
     /// Bytes for the client are stuck, and it must take some by then.
     pub(super) stuck_until: Option<Moment>,
     /// The process drains: when the exchange is to end if it is an event stream.
@@ -113,6 +116,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             connect_by: None,
             later: input,
             watched: false,
+            parting: false,
             stuck_until: None,
             drain_at,
         };
@@ -296,7 +300,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(connection) = self.connections.find_mut(client) else { return };
         let socket = connection.socket;
         let State::Relaying(passing) = &mut connection.state else { return };
-        if !passing.watched {
+        if !passing.watched && !passing.parting {
             passing.watched = true;
             self.watch(socket, Owner::Connection(client), Interest::Hangup);
         }
@@ -304,8 +308,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Bytes that were stuck have moved: a slow peer is not a silent one.
     pub(super) fn relay_moved(&mut self, client: Handle, now: Moment) {
-        if let Some(passing) = self.passing(client) {
-            passing.relay.moved(now);
+        let Some(passing) = self.passing(client) else { return };
+        passing.relay.moved(now);
+        if passing.parting {
+            self.set_stuck(client, now);
         }
     }
 

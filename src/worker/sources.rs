@@ -310,7 +310,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             return self.connect_source(handle, now);
         }
         let orderly = ended == Ended::Orderly;
-        self.call_source(handle, now, |source, outside, _| source.ended(orderly, outside))?;
+        self.call_source(handle, now, |source, outside, _| match ended {
+            Ended::Broken => source.failed(Cause::Tls, outside),
+            _ => source.ended(orderly, outside),
+        })?;
         // One that is paused keeps what it holds, but no connection.
         if let Some(feeding) = self.sources.find_mut(handle) {
             feeding.in_flight = None;

@@ -123,7 +123,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             Ready::Watched { token, readable, writable, hangup } => match Owner::of(token) {
                 Owner::Client(group, id) => self.client_event(group, id, writable, hangup),
                 Owner::Connection(handle) => {
-                    self.connection_event(handle, readable, writable, hangup);
+                    self.connection_event(handle, readable, writable, hangup, now);
                 }
                 Owner::Outbound(handle) => {
                     self.outbound_event(handle, readable || hangup, writable || hangup, now)?;

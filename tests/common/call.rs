@@ -183,11 +183,18 @@ impl<'c> Call<'c> {
 
     /// Waits until the peer goes; whether that was orderly: behind TLS it says so before.
     pub fn ends_orderly(&mut self) -> bool {
+        self.drain().1
+    }
+
+    /// Takes all that comes; how many bytes that was, and whether the end was orderly.
+    pub fn drain(&mut self) -> (usize, bool) {
+        let mut count = 0;
         loop {
+            count += std::mem::take(self.held).len();
             match fill(self.socket, self.held) {
-                Some(0) => return true,
+                Some(0) => return (count, true),
                 Some(_) => {}
-                None => return false,
+                None => return (count, false),
             }
         }
     }

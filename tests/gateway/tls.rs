@@ -93,6 +93,18 @@ fn a_backend_may_want_our_certificate(io: Io) {
     let ca = format!("ca_file = \"{}\"", file.path());
     let server = Server::start(io, &backend(&origin, &ca));
     assert_eq!(get(&server, "/", "").status, 502, "without one");
+    // TLS 1.3 says so only after the handshake.
+    let said = server.await_log(" warn backend_tls backend=b ");
+    assert!(said.contains("requires a client certificate"), "{said}");
+    let admin = server.admin_get("/backends").text();
+    assert!(admin.contains("last_error=\"the server requires a client certificate"), "{admin}");
+    let more = format!("tls = {{ {ca} }}");
+    let shared = crate::stage::fanout(&origin, "/s", &more);
+    let server = Server::start(io, &shared);
+    let mut peer = Peer::connect(server.address);
+    peer.send("GET /s HTTP/1.1\r\nHost: h\r\n\r\n");
+    let said = server.await_log(" warn upstream_lost ");
+    assert!(said.contains("no TLS"), "{said}");
     let own =
         format!("{ca}, certificate_file = \"{}\", key_file = \"{}\"", chain.path(), key.path());
     let server = Server::start(io, &backend(&origin, &own));

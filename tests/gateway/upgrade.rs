@@ -1,14 +1,21 @@
 //! Upgrades: after a 101 bytes pass as they are, both ways, until one side ends.
 
 use crate::common::Io;
+use crate::common::PATIENCE;
 use crate::common::call::Next;
 use crate::common::origin::Origin;
 use crate::common::peer::Peer;
+use crate::common::server::Server;
 use crate::stage::proxy;
+use std::io::Write;
+use std::sync::mpsc;
+use std::time::Duration;
 
 crate::on_both_drivers!(
     bytes_pass_both_ways,
     each_end_ends_the_other,
+    what_a_client_sent_before_it_went_reaches_a_slow_backend,
+    a_backend_that_takes_nothing_sees_a_cut,
     an_upgrade_that_is_declined_is_an_answer,
     an_upgrade_that_nobody_asked_for_is_502,
     a_silent_tunnel_ends,
@@ -100,6 +107,54 @@ fn each_end_ends_the_other(io: Io) {
     origin.await_open(0);
 }
 
+/// Takes nothing for this long, then everything; tells how much that was, and whether it ended
+/// without a cut.
+fn slow(pause: Duration) -> (Origin, mpsc::Receiver<(usize, bool)>) {
+    let (tell, told) = mpsc::channel();
+    let origin = Origin::start(move |call| {
+        call.send(format!("{SWITCH}hello"));
+        std::thread::sleep(pause);
+        tell.send(call.drain()).unwrap();
+        Next::Close
+    });
+    (origin, told)
+}
+
+fn what_a_client_sent_before_it_went_reaches_a_slow_backend(io: Io) {
+    let (origin, told) = slow(Duration::from_millis(300));
+    let server = proxy(io, &origin, "");
+    // With few, all wait in the gateway's socket with the end behind them; with many, the end is
+    // still the client's.
+    for (half, count) in [(false, 300_000), (true, 300_000), (false, 1_000_000), (true, 2_500_000)]
+    {
+        let bytes = vec![7; count];
+        let mut peer = Peer::connect(server.address);
+        open(&mut peer, "");
+        peer.send(&bytes);
+        if half {
+            peer.socket().shutdown(std::net::Shutdown::Write).unwrap();
+            peer.assert_closes();
+        } else {
+            drop(peer);
+        }
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((bytes.len(), true)), "{half}");
+    }
+}
+
+fn a_backend_that_takes_nothing_sees_a_cut(io: Io) {
+    let (origin, told) = slow(Duration::from_secs(2));
+    let settings = "[limits]\nwrite_timeout = \"500ms\"\n";
+    let server = Server::start(io, &format!("{}{settings}", crate::stage::route(&origin, "")));
+    let mut peer = Peer::connect(server.address);
+    open(&mut peer, "");
+    // More than all buffers between take.
+    peer.socket().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    peer.socket().write_all(&vec![7; 64 << 20]).unwrap_err();
+    peer.reset();
+    let (count, whole) = told.recv_timeout(PATIENCE).unwrap();
+    assert!(count < 64 << 20 && !whole, "{count} {whole}");
+}
+
 fn an_upgrade_that_is_declined_is_an_answer(io: Io) {
     let origin = Origin::start(|call| call.respond(400, "", "no websocket here"));
     let server = proxy(io, &origin, "");
@@ -121,6 +176,12 @@ fn an_upgrade_that_nobody_asked_for_is_502(io: Io) {
     let response = crate::stage::get(&server, "/", "");
     assert_eq!(response.status, 502, "{response:?}");
     assert!(!response.text().contains("forged"));
+    for (offered, status) in [("irc, WebSocket", 101), ("irc", 502), ("websocket/13", 502)] {
+        let ask = ASK.replace("Upgrade: websocket", &format!("Upgrade: {offered}"));
+        let mut peer = Peer::connect(server.address);
+        peer.send(ask);
+        assert_eq!(peer.head().status, status, "{offered}");
+    }
 }
 
 fn a_silent_tunnel_ends(io: Io) {
@@ -131,7 +192,7 @@ fn a_silent_tunnel_ends(io: Io) {
     open(&mut peer, "");
     // The whole exchange has no limit; only silence has.
     for _ in 0..8 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
         peer.send("x");
         assert_eq!(read(&mut peer, 1), b"x");
     }

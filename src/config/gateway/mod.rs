@@ -20,7 +20,7 @@ pub(crate) mod manual;
 pub(crate) mod reader;
 pub(crate) mod route;
 mod row;
-mod show;
+pub(crate) mod show;
 mod upstream;
 
 pub use backend::tls::TlsFiles;

@@ -80,7 +80,7 @@ pub(super) fn plan_of(head: &Head) -> Plan {
         has_stray_body: head.has_stray_body(),
         to: To::request(head),
         takes_trailers: forward::accepts_trailers(head),
-        upgrade: head.first("upgrade").is_some(),
+        upgrade: head.first("upgrade").map(Into::into),
         timers: Timers::default(),
         heartbeat: Duration::ZERO,
         changes: Vec::new(),

@@ -55,7 +55,7 @@ fn a_refused_upgrade_is_a_response_like_others() {
 
 #[test]
 fn an_upgrade_that_the_route_forbids_is_a_fault() {
-    let mut pair = Pair::with(ASK, |plan| plan.upgrade = false);
+    let mut pair = Pair::with(ASK, |plan| plan.upgrade = None);
     pair.connect();
     pair.backend(format!("{SWITCH}secret"));
     assert_eq!((pair.end(), pair.seen().status), (Some(End::BackendFault), 502));

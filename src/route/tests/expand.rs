@@ -92,6 +92,9 @@ fn values_stay_in_their_place() {
         ("~/r/x(.*)", "/a/{path.1}", "h/r/x%2E%2e%5cb"),
         ("~/r/x(.*)", "/a/{path.1}", "h/r/x.."),
         ("~/r/x(.*)", "/a/{path.1}", "h/r/x%2e."),
+        ("~/r/x(.*)", "/a/{path.1}/b", "h/r/x..;y=1"),
+        ("~/r/x(.*)", "/a/{path.1}/b", "h/r/x.%3b"),
+        ("/", "/a/{query.x}/b", "h/?x=..;y"),
     ];
     for (matches, text, request) in dots {
         assert_eq!(filled(matches, text, request), Err(ExpandError::Dots), "{text} for {request}");

@@ -87,7 +87,10 @@ fn the_plan_of_an_exchange() {
     }
     assert_eq!(passage.cookies.as_deref(), Some(&b"s=1; t=2"[..]));
     assert_eq!((passage.backend, plan.framing, plan.retries), (0, Framing::None, 3));
-    assert_eq!((plan.takes_trailers, plan.upgrade, plan.is_event_source), (true, false, false));
+    assert_eq!(
+        (plan.takes_trailers, plan.upgrade.is_some(), plan.is_event_source),
+        (true, false, false)
+    );
     let seconds = Duration::from_secs;
     assert_eq!(plan.heartbeat, seconds(20));
     let timers = plan.timers;
@@ -121,10 +124,11 @@ fn an_upgrade_and_an_event_source_are_known() {
     let plan = |fields: &str| {
         world.passage(&format!("GET /plain HTTP/1.1\r\nHost: h\r\n{fields}\r\n")).plan
     };
-    assert!(plan("Connection: Upgrade\r\nUpgrade: websocket\r\n").upgrade);
+    let switching = plan("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    assert_eq!(switching.upgrade.as_deref(), Some(&b"websocket"[..]));
     assert!(plan("Accept: text/event-stream\r\n").is_event_source);
     let plain = plan("Accept: */*\r\n");
-    assert!(!plain.upgrade && !plain.is_event_source && plain.changes.is_empty());
+    assert!(plain.upgrade.is_none() && !plain.is_event_source && plain.changes.is_empty());
     assert_eq!(plain.timers.response_head, Duration::from_secs(60), "the default");
 }
 
