@@ -8,14 +8,18 @@
 //! Invariants: each limit that holds memory has a line here.
 
 use crate::config::Config;
+use crate::config::form;
 use crate::config::gateway::Action;
 use crate::config::gateway::Backend;
 use crate::config::gateway::Gateway;
 use crate::config::gateway::Part;
+use crate::config::gateway::PathMatch;
 use crate::config::gateway::Rule;
+use crate::config::gateway::TextMatch;
 use crate::config::gateway::Upstream;
 use crate::config::relations::Host;
 use crate::config::units::round_size;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Descriptors that are kept for everything but connections: listeners, rings, wakers, admin, logs.
@@ -52,6 +56,14 @@ pub const RELAY_BYTES: u64 = 128 * 1024;
 
 /// What a worker's ring receives into ahead of being asked, and what keeps count of it.
 pub const AHEAD_BYTES: u64 = (1 << 20) + (32 << 10);
+
+/// A compiled regular expression at the most: it is held twice, to be run from either end.
+pub const PATTERN_BYTES: u64 = 2 << 20;
+
+/// What a worker keeps at the most to run one, once it has: the same.
+pub const PATTERN_CACHE_BYTES: u64 = 512 << 10;
+
+const _: () = assert!(form::PATTERN_SIZE_MAX == 1 << 20 && form::PATTERN_CACHE_MAX == 256 << 10);
 
 /// Index of one kept event: position, age, topics, id.
 pub const EVENT_INDEX_BYTES: u64 = 128;
@@ -144,6 +156,14 @@ fn gateway(config: &Config, clients: u64, workers: u64) -> Vec<Line> {
         let why = "both ways, of stalled streams";
         lines.push(line("relays", clients, RELAY_BYTES, false, why));
     }
+    let patterns = patterns(config);
+    if patterns > 0 {
+        let why = "of matches, compiled, at the most";
+        lines.push(line("patterns", patterns, PATTERN_BYTES, false, why));
+        let why = "to run them, each worker";
+        let caches = patterns.saturating_mul(workers);
+        lines.push(line("pattern caches", caches, PATTERN_CACHE_BYTES, false, why));
+    }
     if !backends.is_empty() {
         let why = "received ahead by the io_uring driver";
         lines.push(line("receive ring", workers, AHEAD_BYTES, true, why));
@@ -158,6 +178,22 @@ fn gateway(config: &Config, clients: u64, workers: u64) -> Vec<Line> {
         lines.push(line("idle backends", kept.saturating_mul(workers), each, true, why));
     }
     lines
+}
+
+/// Different regular expressions, which the router compiles once each for paths and for values.
+fn patterns(config: &Config) -> u64 {
+    let rules = config.gateway.routes.iter().flat_map(|route| &route.rules);
+    let (mut paths, mut values) = (BTreeSet::new(), BTreeSet::new());
+    for of in rules.flat_map(|rule| &rule.matches) {
+        if let PathMatch::Regex(pattern) = &of.path {
+            paths.insert(pattern);
+        }
+        values.extend(of.headers.iter().chain(&of.query).filter_map(|one| match &one.value {
+            TextMatch::Regex(pattern) => Some(pattern),
+            TextMatch::Exact(_) => None,
+        }));
+    }
+    wide(paths.len() + values.len())
 }
 
 /// Channels of an upstream: one where no request makes a difference, else what its key allows and
@@ -369,6 +405,21 @@ mod tests {
         let one = Budget::new(&config, &host());
         assert!(one.most_bytes() < base.most_bytes(), "everyone shares one channel");
         assert!(one.to_string().lines().all(|line| line.len() <= 100), "{one}");
+    }
+
+    #[test]
+    fn each_different_expression_counts() {
+        let pattern = |text: &str| PathMatch::Regex(text.to_owned());
+        let mut config = gateway();
+        let rule = config.gateway.routes[0].rules[0].clone();
+        for text in ["/a.*", "/b.*", "/a.*"] {
+            let mut rule = rule.clone();
+            rule.matches[0].path = pattern(text);
+            config.gateway.routes[0].rules.push(rule);
+        }
+        let budget = Budget::new(&config, &host());
+        let count = |name| budget.lines.iter().find(|line| line.name == name).unwrap().count;
+        assert_eq!((count("patterns"), count("pattern caches")), (2, 4));
     }
 
     #[test]

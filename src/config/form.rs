@@ -35,6 +35,9 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 /// Most memory that a compiled regular expression takes.
 pub const PATTERN_SIZE_MAX: usize = 1 << 20;
 
+/// Most memory that a thread keeps to run one.
+pub const PATTERN_CACHE_MAX: usize = 256 << 10;
+
 /// Longest path or target.
 const PATH_BYTES_MAX: usize = 1024;
 

@@ -116,12 +116,22 @@ fn walk(
             }
             (value, Some(key)) => entries.push(Entry { key, given: given(value), place }),
             (value, None) => problems.push(Problem {
-                value: given(value).show(),
+                value: unknown(&full, value),
                 place,
                 cause: Cause::UnknownKey { nearest: near::key(&full), elsewhere: None },
                 key: full,
             }),
         }
+    }
+}
+
+/// What stands at a key that there is not, for a message: a slip in its name makes no secret public.
+fn unknown(name: &str, value: &DeValue<'_>) -> String {
+    let name = name.to_ascii_lowercase();
+    let telling = ["key", "secret", "token", "password", "auth", "jwt"];
+    match telling.iter().any(|word| name.contains(word)) {
+        true => MASK.to_owned(),
+        false => given(value).show(),
     }
 }
 

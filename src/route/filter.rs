@@ -73,9 +73,20 @@ pub fn of<'f>(rule: &'f Rule, backend: Option<&'f BackendRef>) -> impl Iterator<
 pub fn change_request<'f>(filters: impl Iterator<Item = &'f Filter>, fields: &mut Fields) {
     for filter in filters {
         if let Filter::RequestHeaders(change) = filter {
+            let decided = || change.set.iter().map(|(name, _)| name).chain(&change.remove);
+            fields.retain(|name, _| !decided().any(|other| is_twin(name, other)));
             apply(change, fields);
         }
     }
+}
+
+/// `X_User` beside `X-User`: backends that turn fields into variables take one for the other, so
+/// what a route decides of one it decides of both.
+fn is_twin(name: &str, other: &str) -> bool {
+    let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.len() == other.len()
+        && !name.eq_ignore_ascii_case(other)
+        && name.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 /// Applies one change.

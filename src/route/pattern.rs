@@ -5,6 +5,8 @@
 
 use crate::base::map::Hasher;
 use crate::base::map::Map;
+use crate::config::form::PATTERN_CACHE_MAX;
+use crate::config::form::PATTERN_SIZE_MAX;
 
 /// Compiled expressions by their text: many matches share one.
 #[derive(Debug)]
@@ -23,7 +25,13 @@ impl Patterns {
         if let Some(known) = self.text.get(pattern) {
             return known.clone();
         }
-        let compiled = whole(pattern).iter().find_map(|p| regex::Regex::new(p).ok());
+        let build = |p: &String| {
+            regex::RegexBuilder::new(p)
+                .size_limit(PATTERN_SIZE_MAX)
+                .dfa_size_limit(PATTERN_CACHE_MAX)
+                .build()
+        };
+        let compiled = whole(pattern).iter().find_map(|p| build(p).ok());
         self.text.insert(pattern.to_owned(), compiled.clone());
         compiled
     }
@@ -33,7 +41,13 @@ impl Patterns {
         if let Some(known) = self.bytes.get(pattern) {
             return known.clone();
         }
-        let compiled = whole(pattern).iter().find_map(|p| regex::bytes::Regex::new(p).ok());
+        let build = |p: &String| {
+            regex::bytes::RegexBuilder::new(p)
+                .size_limit(PATTERN_SIZE_MAX)
+                .dfa_size_limit(PATTERN_CACHE_MAX)
+                .build()
+        };
+        let compiled = whole(pattern).iter().find_map(|p| build(p).ok());
         self.bytes.insert(pattern.to_owned(), compiled.clone());
         compiled
     }

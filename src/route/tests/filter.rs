@@ -203,6 +203,25 @@ fn requests_are_changed_in_order_and_by_their_changes_only() {
     assert_eq!(asked.first("a"), Some(&b"3"[..]));
 }
 
+#[test]
+fn what_is_decided_of_a_request_field_is_decided_of_its_twin() {
+    let mut rule = rule("/", "");
+    rule.filters = vec![Filter::RequestHeaders(HeaderChange {
+        set: vec![("X-User".to_owned(), "anon".to_owned())],
+        add: vec![("X-Trace".to_owned(), "1".to_owned())],
+        remove: vec!["x_admin_role".to_owned()],
+    })];
+    let mut asked = Fields::new();
+    for name in ["x_user", "X_User", "X-Admin-Role", "x-admin_role", "X_Trace", "X-Users", "X_Use"]
+    {
+        asked.push(name, "client");
+    }
+    filter::change_request(filter::of(&rule, None), &mut asked);
+    let left: Vec<_> = asked.iter().map(|(name, _)| name).collect();
+    assert_eq!(left, ["X_Trace", "X-Users", "X_Use", "X-User", "X-Trace"]);
+    assert_eq!(asked.first("x-user"), Some(&b"anon"[..]));
+}
+
 /// Within three standard deviations of the share, for every share of the vectors.
 #[test]
 fn mirrors_are_drawn_by_their_share() {

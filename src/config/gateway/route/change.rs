@@ -16,6 +16,7 @@ use crate::config::gateway::row::parts;
 use crate::config::gateway::show;
 use crate::config::value::MASK;
 use crate::config::value::quote;
+use ::toml::de::DeValue;
 
 /// Fields that say where a message ends, or belong to one connection (RFC 9110 7.6.1).
 const FRAMING: [&str; 9] = [
@@ -43,7 +44,7 @@ pub(crate) static CHANGE: Shape<HeaderChange> = Shape {
         parts(
             "set",
             FIELDS,
-            "Overwrites. Values of Authorization and cookies are printed as `***`.",
+            "Overwrites, for requests also what differs in `-` and `_` alone. Values of Authorization and cookies are printed as `***`.",
             |c, node, reader| c.set = fields(node, reader),
             |c, _| Some(show_fields(&c.set)),
         ),
@@ -57,7 +58,7 @@ pub(crate) static CHANGE: Shape<HeaderChange> = Shape {
         parts(
             "remove",
             "a list of at most 16 names",
-            "Removes.",
+            "Removes, for requests also what differs in `-` and `_` alone.",
             |c, node, reader| c.remove = list::texts(node, reader, VALUES_MAX, &form::FIELD_NAME),
             |c, _| Some(show::texts(c.remove.iter().map(String::as_str))),
         ),
@@ -91,6 +92,8 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<HeaderCha
 }
 
 fn fields(node: &Node<'_>, reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    // Whatever stands where a table should, a value may be in it.
+    let node = &Node { hidden: !matches!(node.value, DeValue::Table(_)), ..node.clone() };
     let Some(members) = reader.members(node) else { return Vec::new() };
     if members.len() > VALUES_MAX {
         reader.form(node, FIELDS);
@@ -131,7 +134,8 @@ impl std::fmt::Debug for HeaderChange {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether the values of a field are secrets.
+pub(crate) fn is_secret(name: &str) -> bool {
     SECRETS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
 }
 

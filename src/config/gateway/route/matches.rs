@@ -12,6 +12,7 @@ use crate::config::gateway::ValueMatch;
 use crate::config::gateway::bounds::VALUES_MAX;
 use crate::config::gateway::reader::Node;
 use crate::config::gateway::reader::Reader;
+use crate::config::gateway::route::change;
 use crate::config::gateway::row::Shape;
 use crate::config::gateway::row::parts;
 use crate::config::gateway::row::value_or;
@@ -20,6 +21,7 @@ use crate::config::gateway::show::key;
 use crate::config::gateway::show::long_list;
 use crate::config::gateway::show::table;
 use crate::config::value::Kind;
+use crate::config::value::MASK;
 use crate::config::value::quote;
 use ::toml::de::DeValue;
 
@@ -50,7 +52,7 @@ pub(crate) static MATCH: Shape<Match> = Shape {
             "headers",
             VALUES,
             "Header fields: all of these. A field that comes several times counts as one, with \
-             commas.",
+             commas. Values of Authorization and cookies are printed as `***`.",
             |m, node, reader| {
                 m.headers = values(node, reader, &form::FIELD_NAME, &form::FIELD_VALUE)
             },
@@ -173,6 +175,13 @@ fn values(
             reader.relation(member, "is given twice, in another case", "remove one of them");
             continue;
         }
+        let hidden = change::is_secret(&name);
+        if hidden && member.value.as_str() == Some(MASK) {
+            let bound = format!("{MASK} is the mask that `check` prints in place of a secret");
+            reader.relation(member, &bound, "give the value itself");
+            continue;
+        }
+        let member = &Node { hidden, ..member.clone() };
         if let Some(value) = text_match(member, reader, value_form) {
             values.push(ValueMatch { name, value });
         }
@@ -198,8 +207,9 @@ fn text_match(node: &Node<'_>, reader: &mut Reader<'_>, form: &'static Form) -> 
 
 fn show_values(values: &[ValueMatch]) -> String {
     table(values.iter().map(|ValueMatch { name, value }| {
-        let name = key(name);
+        let (hidden, name) = (change::is_secret(name), key(name));
         match value {
+            _ if hidden => format!("{name} = {}", quote(MASK)),
             TextMatch::Exact(text) => format!("{name} = {}", quote(text)),
             TextMatch::Regex(text) => format!("{name} = {{ regex = {} }}", quote(text)),
         }

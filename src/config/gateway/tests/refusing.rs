@@ -192,10 +192,20 @@ fn secrets_never_show() {
         "[[backend]]\nname = \"a\"\nendpoints = [\"http://user:hunter2@a\"]",
         "[[route]]\nbackend = \"http://a\"\n\
          filters = [{ request_headers = { set = { Authorization = \"hunter2\\n\" } } }]",
+        "[[route]]\nbackend = \"http://a\"\n\
+         filters = [{ request_headers = { set = [\"hunter2\"] } }]",
+        "[hub]\npublisher_keys = \"hunter2\"",
+        "publisher_key = \"hunter2\"",
     ] {
         let found = Problems(problems(text)).to_string();
         assert!(!found.contains("hunter2") && found.contains("***"), "{found}");
     }
+    let matched =
+        "[[route]]\nhub = true\nmatches = [{ headers = { Authorization = \"hunter2\" } }]";
+    let shown = crate::config::show::toml(&read(matched));
+    assert!(!shown.contains("hunter2") && shown.contains("authorization = \"***\""), "{shown}");
+    let [masked] = &problems(&matched.replace("hunter2", "***"))[..] else { panic!() };
+    assert!(masked.to_string().contains("is the mask"), "{masked}");
 }
 
 #[test]
