@@ -125,7 +125,8 @@ fn walk(
     }
 }
 
-/// What stands at a key that there is not, for a message: a slip in its name makes no secret public.
+/// What stands at a key that there is not, for a message: a slip in its name makes no secret
+/// public.
 fn unknown(name: &str, value: &DeValue<'_>) -> String {
     let name = name.to_ascii_lowercase();
     let telling = ["key", "secret", "token", "password", "auth", "jwt"];

@@ -44,7 +44,8 @@ pub(crate) static CHANGE: Shape<HeaderChange> = Shape {
         parts(
             "set",
             FIELDS,
-            "Overwrites, for requests also what differs in `-` and `_` alone. Values of Authorization and cookies are printed as `***`.",
+            "Overwrites, for requests also what differs in `-` and `_` alone. Values of \
+             Authorization and cookies are printed as `***`.",
             |c, node, reader| c.set = fields(node, reader),
             |c, _| Some(show_fields(&c.set)),
         ),
