@@ -406,3 +406,32 @@ fn random_lives_keep_the_rules() {
         assert!(backends.seats(0).iter().all(|s| s.endpoint.in_flight() == 0));
     }
 }
+
+#[test]
+fn a_host_names_its_port_only_if_it_is_not_the_schemes() {
+    let backends = backends(backend(Balance::RoundRobin, &[(A, 1)]));
+    assert_eq!(&*backends.seats(0)[0].host, "10.0.0.1");
+}
+
+#[test]
+fn a_name_without_weight_is_not_waited_for() {
+    let backends = backends(backend(Balance::RoundRobin, &[("a.test", 0)]));
+    let weightless = PickError::Weightless { backend: "api".into() };
+    assert_eq!(Worker::new(&backends, 1).try_pick(&[]).unwrap_err(), weightless);
+}
+
+#[test]
+fn a_look_up_leaves_the_turns_as_they_are() {
+    let backends =
+        backends(backend(Balance::RoundRobin, &[("10.0.0.1", 1), ("10.0.0.2", 1), ("x.test", 1)]));
+    let mut worker = Worker::new(&backends, 1);
+    let mut seen = std::collections::BTreeMap::new();
+    for round in 0..60_u8 {
+        backends.looked_up("x.test", Ok(&[IpAddr::from([10, 1, 0, round])]));
+        *seen.entry(worker.pick().endpoint.address().to_string()).or_insert(0) += 1;
+    }
+    assert!(
+        ["10.0.0.1:80", "10.0.0.2:80"].iter().all(|a| seen.get(*a).is_some_and(|n| *n > 10)),
+        "{seen:?}"
+    );
+}

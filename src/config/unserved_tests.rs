@@ -155,3 +155,42 @@ fn a_route_to_itself_is_told() {
     let apart = format!("{second}{}listeners = [\"b\"]\n", to("127.0.0.1:8080"));
     holds(&apart, &[]);
 }
+
+#[test]
+fn what_only_mirrors_or_nobody_reads_is_in_use() {
+    let backend =
+        |name: &str| format!("[[backend]]\nname = \"{name}\"\nendpoints = [\"http://10.0.0.1\"]\n");
+    let mirror = |name: &str| format!("filters = [{{ mirror = {{ backend = \"{name}\" }} }}]");
+    let rule = format!("[[route]]\nbackend = \"a\"\n{}\n", mirror("b"));
+    holds(&format!("{}{}{rule}", backend("a"), backend("b")), &[]);
+    let one = format!("[[route]]\nbackends = [{{ name = \"a\", {} }}]\n", mirror("b"));
+    holds(&format!("{}{}{one}", backend("a"), backend("b")), &[]);
+    holds(
+        &format!("{}{}[[route]]\nbackend = \"a\"\n", backend("a"), backend("b")),
+        &["nothing leads to b"],
+    );
+    let feed = "[[upstream]]\nname = \"feed\"\nurl = \"http://127.0.0.1:1/\"\n";
+    let answer = "[[route]]\nrespond = { status = 200 }\n";
+    holds(&format!("{feed}{answer}"), &["nothing leads to feed"]);
+    holds(&format!("{feed}always_on = true\n{answer}"), &[]);
+}
+
+#[test]
+fn a_circle_needs_a_weight_and_an_unchanged_request() {
+    let to = |more: &str| {
+        format!(
+            "[[backend]]\nname = \"a\"\nendpoints = [\"http://127.0.0.1:8080\"]\n[[backend]]\n\
+             name = \"b\"\nendpoints = [\"http://10.0.0.1\"]\n[[route]]\nbackends = \
+             [{{ name = \"a\"{more} }}, {{ name = \"b\" }}]\n"
+        )
+    };
+    holds(&to(""), &["route-0 leads back to this server"]);
+    holds(&to(", weight = 0"), &[]);
+    holds(&to(", filters = [{ rewrite = { path = { full = \"/b\" } } }]"), &[]);
+}
+
+#[test]
+fn timeouts_of_a_rule_that_leads_nowhere_are_not_told() {
+    let found = told("[[route]]\ntimeouts = { request = \"1h\" }\nbackends = []\n");
+    assert!(found.iter().all(|one| !one.contains("timeouts of")), "{found:?}");
+}

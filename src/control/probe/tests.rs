@@ -268,3 +268,38 @@ fn tls_without_settings_is_a_failure_and_no_cleartext() {
         assert_eq!(server.count.get(), 0);
     });
 }
+
+#[test]
+fn a_new_endpoint_is_soon_asked_whatever_the_interval() {
+    run(async {
+        let (server, address) = Server::start(GOOD).await;
+        let rules = gateway::Health { interval: Duration::from_secs(3600), ..health() };
+        let place = Place::Tcp("127.0.0.1".into(), address.port());
+        let backend = gateway::Backend { health: Some(rules), ..sample_backend(vec![place]) };
+        let desk = Rc::new(Desk::with(backend));
+        start(&desk, &mut Chance::new(1));
+        tokio::time::sleep(FIRST_WITHIN + Duration::from_millis(500)).await;
+        assert_eq!(server.count.get(), 1);
+    });
+}
+
+#[test]
+fn who_waits_for_the_next_probe_holds_no_place() {
+    run(async {
+        let (server, address) = Server::start(GOOD).await;
+        let rules = gateway::Health { interval: Duration::from_secs(3600), ..health() };
+        let place = |n: usize| Place::Tcp(format!("127.0.1.{n}"), address.port());
+        let places: Vec<_> = (1..=PROBES_MAX + 20).map(place).collect();
+        let count = places.len();
+        let backend = gateway::Backend { health: Some(rules), ..sample_backend(places) };
+        let desk = Rc::new(Desk::with(backend));
+        let taken = || {
+            let counters = desk.recorder.counters();
+            let all = [Outcome::Success, Outcome::Failure].map(Counter::BackendProbes);
+            all.iter().map(|one| counters.counter(*one)).sum::<u64>()
+        };
+        start(&desk, &mut Chance::new(1));
+        until(|| taken() as usize == count).await;
+        drop(server);
+    });
+}

@@ -418,3 +418,9 @@ proptest! {
         prop_assert_eq!(whole, got);
     }
 }
+
+#[test]
+fn blanks_after_a_size_are_bounded_as_extensions_are() {
+    let blanks = |count: usize| fault(post(CHUNKED, &format!("1{};\r\nx\r\n", " ".repeat(count))));
+    assert_eq!((blanks(4095), blanks(4096)), (None, Some(Fault::ChunkExtensions)));
+}

@@ -189,3 +189,12 @@ proptest! {
         prop_assert_eq!(without_comments(&got), sent.as_bytes(), "{:?}", String::from_utf8(got));
     }
 }
+
+#[test]
+fn what_the_backend_says_puts_a_heartbeat_off() {
+    let mut pair = stream(GET, HEAD);
+    for n in 1..5 {
+        pair.backend("data: x\n\n");
+        assert_eq!(after(&mut pair, 14), "data: x\n\n".repeat(n));
+    }
+}

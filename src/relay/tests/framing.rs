@@ -195,3 +195,13 @@ fn fields_of_the_response_are_edited() {
     let cookies = seen.fields.iter().filter(|(n, _)| n == "Set-Cookie").count();
     assert_eq!((cookies, &seen.body[..]), (2, &b"hi"[..]));
 }
+
+#[test]
+fn trailers_are_announced_to_those_who_take_them() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+    for (te, want) in [("", None), ("TE: trailers\r\nConnection: TE\r\n", Some("X-Sum"))] {
+        let mut pair = Pair::connected(&format!("GET / HTTP/1.1\r\nHost: h\r\n{te}\r\n"));
+        pair.backend(head);
+        assert_eq!(pair.seen().field("trailer"), want, "{te}");
+    }
+}

@@ -168,3 +168,59 @@ fn a_rules_timeouts_have_defaults() {
     let timers = Timers::of(own, secs(30));
     assert_eq!((timers.request, timers.idle, timers.request_body), (secs(1), secs(0), secs(30)));
 }
+
+#[test]
+fn the_timers_of_an_attempt_end_with_it() {
+    let timers = Timers { backend_request: secs(2), response_head: secs(9), ..Timers::default() };
+    let mut pair = Pair::with(GET, |plan| (plan.timers, plan.retries) = (timers, 1));
+    pair.connect();
+    pair.pass(secs(2));
+    assert_eq!(pair.step, Step::Retry);
+    assert_eq!(pair.relay.deadline(), None, "nobody is asked");
+    pair.pass(secs(60));
+    pair.connect();
+    pair.pass(secs(1));
+    assert_eq!(pair.end(), None);
+    pair.pass(secs(1));
+    ends(&pair, Timer::BackendRequest, 504);
+}
+
+#[test]
+fn of_two_timers_the_first_counts() {
+    for (backend_request, response_head, first) in
+        [(2, 9, Timer::BackendRequest), (9, 2, Timer::ResponseHead)]
+    {
+        let (backend_request, response_head) = (secs(backend_request), secs(response_head));
+        let mut pair = timed(GET, Timers { backend_request, response_head, ..Timers::default() });
+        pair.connect();
+        pair.pass(secs(2));
+        ends(&pair, first, 504);
+    }
+}
+
+#[test]
+fn the_time_to_connect_is_nobodys_silence() {
+    let timers = Timers { response_head: secs(3), ..Timers::default() };
+    let mut held = timed(POST, timers);
+    held.client("hello");
+    held.pass(secs(60));
+    assert_eq!(held.end(), None, "nobody was asked");
+    let long = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+    let mut full = timed(&long, Timers { request_body: secs(5), ..Timers::default() });
+    full.client(vec![0; HELD_BYTES_MAX]);
+    full.pass(secs(60));
+    full.connect();
+    full.pass(secs(4));
+    assert_eq!(full.end(), None, "it was not asked for more until now");
+}
+
+#[test]
+fn who_is_to_blame_for_a_silence() {
+    for timer in [Timer::BackendRequest, Timer::ResponseHead] {
+        assert!(End::TimedOut(timer).blames_backend(), "{timer:?}");
+    }
+    for end in [End::TimedOut(Timer::Idle), End::TimedOut(Timer::Request), End::Cancelled] {
+        assert!(!end.blames_backend() && !end.credits_backend(), "{end:?}");
+    }
+    assert!([End::Completed, End::Early, End::Upgraded].iter().all(|end| end.credits_backend()));
+}

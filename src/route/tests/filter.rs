@@ -262,3 +262,9 @@ fn backends_are_drawn_by_weight() {
     let heavy = [backend(u32::MAX, vec![]), backend(u32::MAX, vec![])];
     assert!((0..50).any(|_| filter::choose(&heavy, &mut chance) == Some(&heavy[1])));
 }
+
+#[test]
+fn an_empty_host_is_none() {
+    let empty = raw("GET //evil.example/x HTTP/1.1\r\nHost:\r\n\r\n");
+    assert_eq!(filter::answer(&redirect(), &empty, None, PLAIN), Err(NoHost));
+}

@@ -307,3 +307,53 @@ fn what_is_closed_stays_closed() {
     assert_eq!(stage.store.seen.len(), 1);
     assert_eq!(stage.source.tap().board.phase(), Phase::Closed);
 }
+
+#[test]
+fn a_long_stream_that_a_fault_ends_starts_afresh() {
+    let mut stage = stage();
+    for _ in 0..4 {
+        stage.end(false);
+        stage.connect();
+    }
+    stage.receive(format!("{OPEN}: no event\n"));
+    stage.pass(HEALTHY_AFTER);
+    assert_eq!(stage.receive(format!("data: {}\n\n", "x".repeat(1001))), Step::Close);
+    let (cause, failures, retry_in) = lost(&mut stage);
+    assert_eq!((cause.name(), failures), ("too_large", 1));
+    assert!(retry_in <= 2 * R, "{retry_in:?}");
+    assert_eq!(stage.source.tap().board.read(stage.now).failures, 1);
+}
+
+#[test]
+fn a_circle_of_permanent_redirects_is_not_remembered() {
+    let mut stage = stage();
+    for n in 0..4 {
+        assert_eq!(stage.receive(answer(308, &format!("Location: /{n}\r\n"))), Step::Close);
+        stage.connect();
+    }
+    assert_eq!(stage.target(), "/s/a");
+}
+
+#[test]
+fn the_board_says_what_is_the_case() {
+    let mut stage = stage();
+    stage.end(false);
+    stage.connect();
+    stage.store.full_every = 2;
+    stage.receive(format!("{OPEN}data: a\n\ndata: b\n\n"));
+    assert_eq!(stage.source.tap().board.phase(), Phase::Streaming, "after a pause");
+    assert_eq!(stage.store.seen.len(), 2);
+    stage.end(true);
+    assert_eq!(stage.source.tap().board.read(stage.now).failures, 0);
+}
+
+#[test]
+fn an_id_may_have_its_full_length() {
+    let mut stage = Stage::new(&Upstream { event_bytes_max: 10_000, ..definition() }, None);
+    stage.connect();
+    let id = "x".repeat(ID_BYTES_MAX);
+    assert_eq!(stage.receive(format!("{OPEN}id: {id}\ndata: a\n\n")), Step::Wait);
+    stage.end(true);
+    stage.connect();
+    assert_eq!(stage.asked_after(), Some(&*id));
+}

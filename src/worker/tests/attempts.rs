@@ -290,3 +290,87 @@ fn names_that_do_not_come_are_an_answer() {
     world.settle();
     assert!(world.heard(client).starts_with("HTTP/1.1 503 "));
 }
+
+/// Two servers, the first of which has nearly all requests.
+const UNEVEN: &str = r#"
+[[backend]]
+name = "app"
+endpoints = [{ url = "http://10.9.0.1:80", weight = 99 }, "http://10.9.0.2:80"]
+balance = "round-robin"
+[[route]]
+backend = "app"
+retries = 1
+timeouts = { backend_request = "1s" }
+"#;
+
+#[test]
+fn who_has_lost_a_request_does_not_get_it_again_while_there_is_another() {
+    let mut world = World::toml(UNEVEN);
+    for _ in 0..4 {
+        let (client, backend) = world.passing(&ask("/"));
+        let first = world.places().len();
+        world.ground.with(backend, |peer| peer.ended = true);
+        world.settle();
+        let places = world.places();
+        assert_eq!(places.len(), first + 1);
+        assert!(places[first] != places[first - 1], "{places:?}");
+        world.say(
+            world.backend(),
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+        );
+        world.settle();
+        assert!(world.heard(client).ends_with("x"));
+    }
+}
+
+#[test]
+fn a_late_answer_on_a_kept_connection_counts_against_the_server() {
+    let mut world = World::toml(
+        &ONE.replace("retries = 0", "retries = 1\ntimeouts = { backend_request = \"1s\" }"),
+    );
+    let (client, backend) = world.passing(&ask("/"));
+    world.say(backend, &answer("x"));
+    world.settle();
+    world.say(client, ask("/slow").as_bytes());
+    world.settle();
+    assert_eq!((world.reused(), world.failures()), (1, vec![0]));
+    world.pass(1500);
+    assert_eq!((world.retries(), world.failures()), (1, vec![1]));
+}
+
+#[test]
+fn who_waited_for_names_keeps_to_its_server() {
+    let sticky = "connect_timeout = \"2s\"\naffinity = { cookie = \"at\" }";
+    let mut world = World::toml(&NAMED.replace("connect_timeout = \"2s\"", sticky));
+    let found = ["10.9.0.1", "10.9.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    // Where the cookie leads is learned in another life of the process.
+    let mut before = World::toml(&NAMED.replace("connect_timeout = \"2s\"", sticky));
+    assert!(before.backends.looked_up("app.test", Ok(&found)));
+    let (client, backend) = before.passing(&ask("/"));
+    before.say(backend, &answer("x"));
+    before.settle();
+    let heard = before.heard(client);
+    let cookie = heard.lines().find_map(|line| line.strip_prefix("Set-Cookie: ")).unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: a.test\r\nCookie: {cookie}\r\n\r\n");
+    let clients: Vec<i32> = (0..8).map(|_| world.connect(request.as_bytes())).collect();
+    world.settle();
+    assert!(world.backends.looked_up("app.test", Ok(&found)));
+    world.ground.woken.store(true, Ordering::Relaxed);
+    world.settle();
+    assert_eq!(world.places().len(), clients.len());
+    let home = before.places()[0].clone();
+    assert!(world.places().iter().all(|place| *place == home), "{home}: {:?}", world.places());
+}
+
+#[test]
+fn a_wake_gives_nobody_more_time_for_its_names() {
+    let mut world = World::toml(NAMED);
+    let client = world.connect(ask("/").as_bytes());
+    for _ in 0..5 {
+        world.pass(500);
+        world.ground.woken.store(true, Ordering::Relaxed);
+    }
+    world.settle();
+    assert!(world.heard(client).starts_with("HTTP/1.1 504 "), "two seconds are over");
+}

@@ -241,3 +241,26 @@ impl World {
         self.ground.with(socket, |peer| peer.closed || peer.finished)
     }
 }
+
+#[test]
+fn a_stream_that_is_asked_for_in_a_drain_ends_between_two_events_too() {
+    let mut world = World::toml(CONFIG);
+    let text = ask("/");
+    let (head, rest) = text.split_at(20);
+    let clients: Vec<i32> = (0..8).map(|_| world.connect(head.as_bytes())).collect();
+    world.settle();
+    world.drain();
+    for client in &clients {
+        world.say(*client, rest.as_bytes());
+        world.settle();
+        world.say(world.backend(), STREAM);
+        world.say(world.backend(), b"data: 1\n\n");
+        world.settle();
+    }
+    world.pass(8500);
+    let over = clients.iter().filter(|client| world.is_over(**client)).count();
+    assert!(over > 4, "they end over the period: {over}");
+    clients.iter().for_each(|client| world.ground.with(*client, |peer| peer.ended = true));
+    world.end();
+    world.check_empty();
+}

@@ -340,3 +340,81 @@ impl World {
         self.counters.counter(Counter::Requests(RequestKind::Proxy, class))
     }
 }
+
+/// What a route answers by itself may be stuck when the next request is to be passed on.
+#[test]
+fn an_answer_of_ours_that_is_stuck_comes_before_that_of_a_backend() {
+    let text = "z".repeat(5000);
+    let ours =
+        format!("[[route]]\npath = \"/ours\"\nrespond = {{ status = 200, body = \"{text}\" }}\n");
+    let mut world = World::toml(&format!("{ONE}{ours}"));
+    let client = world.connect((ask("/ours") + &ask("/theirs")).as_bytes());
+    world.ground.peers.borrow_mut().get_mut(&client).unwrap().room = 1000;
+    world.settle();
+    world.ground.with(client, |peer| peer.room = usize::MAX);
+    world.settle();
+    let backend = world.backend();
+    assert!(world.heard(backend).starts_with("GET /theirs "));
+    world.say(backend, &answer("theirs"));
+    world.settle();
+    let heard = world.heard(client);
+    assert!(heard.contains(&text) && heard.ends_with("theirs"), "{} bytes", heard.len());
+}
+
+#[test]
+fn what_goes_to_a_backend_is_counted() {
+    let mut world = World::toml(ONE);
+    let (client, backend) = world.passing(&upload(4));
+    world.say(client, b"body");
+    world.settle();
+    let bytes = world.counters.counter(Counter::RelayBytes(Direction::Request));
+    assert_eq!(bytes, world.heard(backend).len() as u64);
+}
+
+#[test]
+fn an_early_answer_is_no_cut_and_a_cut_is_counted_as_one() {
+    let closed = |world: &World, reason| world.counters.counter(Counter::Closed(reason));
+    let mut world = World::toml(ONE);
+    let (_, backend) = world.passing(&upload(100));
+    world.say(backend, &answer("no"));
+    world.settle();
+    assert_eq!([CloseReason::RelayDone, CloseReason::RelayCut].map(|r| closed(&world, r)), [1, 0]);
+    let mut world = World::toml(ONE);
+    let (client, backend) = world.passing("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
+    world.say(backend, b"HTTP/1.1 200 OK\r\n\r\nhalf");
+    world.settle();
+    world.ground.with(backend, |peer| peer.broken = true);
+    world.settle();
+    assert!(world.ground.with(client, |peer| peer.reset));
+    assert_eq!([CloseReason::RelayDone, CloseReason::RelayCut].map(|r| closed(&world, r)), [0, 1]);
+}
+
+#[test]
+fn who_was_stuck_may_be_silent_from_then_on() {
+    let mut world = World::toml(&ONE.replace("retries = 0", "timeouts = { idle = \"10s\" }"));
+    let (client, backend) = world.passing(&ask("/"));
+    world.ground.with(client, |peer| peer.room = 10);
+    world.say(backend, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    world.pass(9000);
+    world.ground.with(client, |peer| peer.room = usize::MAX);
+    world.pass(5000);
+    assert!(!world.is_closed(backend), "it is silent for five seconds");
+    world.pass(6000);
+    assert!(world.is_closed(backend));
+}
+
+/// The last words of an exchange that closes its connection are sent, however slowly they go.
+#[test]
+fn what_is_stuck_is_sent_before_the_end() {
+    let mut world = World::toml(ONE);
+    let (client, backend) =
+        world.passing("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    world.ground.with(client, |peer| peer.room = 10);
+    world.say(backend, &answer("whole"));
+    world.settle();
+    assert!(!world.ground.with(client, |peer| peer.finished));
+    world.ground.with(client, |peer| peer.room = usize::MAX);
+    world.settle();
+    assert!(world.heard(client).ends_with("whole"));
+    assert!(world.ground.with(client, |peer| peer.finished));
+}

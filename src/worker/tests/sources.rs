@@ -10,6 +10,7 @@ use crate::log::Bell;
 use crate::metrics::CloseReason;
 use crate::metrics::ConnectResult;
 use crate::metrics::Counter;
+use crate::metrics::GapReason;
 use crate::metrics::Gauge;
 use crate::metrics::UpstreamFailure;
 use std::net::IpAddr;
@@ -333,4 +334,63 @@ fn an_upstream_whose_names_come_later_is_connected_then() {
     world.settle();
     assert_eq!(world.places(), ["10.9.0.3"]);
     assert!(world.heard(world.backend()).starts_with("GET /s/a HTTP/1.1\r\nHost: feed.test\r\n"));
+}
+
+#[test]
+fn a_claim_that_leads_nowhere_is_counted_as_a_gap() {
+    let mut world = World::toml(FEED);
+    let request = "GET /up/a HTTP/1.1\r\nHost: a.test\r\nLast-Event-ID: junk\r\n\r\n";
+    let client = world.connect(request.as_bytes());
+    world.settle();
+    world.say(world.backend(), b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    world.pass(300);
+    let upstream = world.stream();
+    world.say(upstream, b"id: 1\ndata: one\n\n");
+    world.settle();
+    assert!(world.heard(client).contains("gap"));
+    assert_eq!(world.counters.counter(Counter::Gaps(GapReason::UnknownId)), 1);
+}
+
+#[test]
+fn what_a_source_does_is_counted_and_told() {
+    let mut world = World::toml(&FEED.replace("10.9.0.1", "feed.test"));
+    let _client = world.reader("/up/a");
+    assert!(world.backends.looked_up("feed.test", Err("no such name")));
+    world.ground.woken.store(true, Ordering::Relaxed);
+    world.settle();
+    let dns = Counter::UpstreamFailures(UpstreamFailure::Dns);
+    assert_eq!(world.counters.counter(dns), 1);
+
+    let mut world = World::toml(FEED);
+    let _client = world.reader("/up/a");
+    let upstream = world.backend();
+    world.ground.with(upstream, |peer| peer.ended = true);
+    world.settle();
+    let endpoint = world.backends.seats(0)[0].endpoint.clone();
+    assert!(!endpoint.last_error().is_empty(), "why it failed is on /backends");
+    assert_eq!(endpoint.in_flight(), 0, "nothing is under way while it waits");
+    while world.backend() == upstream {
+        world.pass(500);
+    }
+    let upstream = world.stream();
+    world.say(upstream, b"id: 1\ndata: one\n\n");
+    world.settle();
+    assert_eq!(world.counters.counter(Counter::UpstreamReconnects), 1);
+    let bytes = (STREAM.len() + "id: 1\ndata: one\n\n".len()) as u64;
+    assert_eq!(world.counters.counter(Counter::UpstreamBytes), bytes);
+    assert_eq!(endpoint.in_flight(), 1);
+    world.ground.with(upstream, |peer| peer.ended = true);
+    world.settle();
+    assert_eq!(endpoint.in_flight(), 0);
+}
+
+#[test]
+fn a_short_linger_is_kept() {
+    let mut world = World::toml(&FEED.replace("linger = \"5s\"", "linger = \"1s\""));
+    let client = world.reader("/up/a");
+    let upstream = world.stream();
+    world.pass(7000);
+    world.leave(client);
+    world.pass(3100);
+    assert!(world.is_closed(upstream));
 }
