@@ -414,6 +414,12 @@ fn a_host_names_its_port_only_if_it_is_not_the_schemes() {
 }
 
 #[test]
+fn what_has_no_weight_is_shown_so() {
+    let report = backends(backend(Balance::RoundRobin, &[(A, 0)])).report(NOW);
+    assert!(report.contains(" state=weightless "), "{report}");
+}
+
+#[test]
 fn a_name_without_weight_is_not_waited_for() {
     let backends = backends(backend(Balance::RoundRobin, &[("a.test", 0)]));
     let weightless = PickError::Weightless { backend: "api".into() };

@@ -9,6 +9,8 @@ use crate::common::stream::Stream;
 use crate::common::tape::Tape;
 use crate::stage::get;
 use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 crate::on_both_drivers!(
     fanout_serves_what_it_prints,
@@ -30,7 +32,9 @@ fn file(server: &Server) -> String {
 
 /// What `check` says of a file, and a server that runs it.
 fn serve(io: Io, file: &str) -> Server {
-    let name = format!("tidegate-{}-{}.toml", std::process::id(), io.name());
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tidegate-{}-printed-{number}.toml", std::process::id());
     let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, file).unwrap();
     let checked = Command::new(env!("CARGO_BIN_EXE_tidegate"))

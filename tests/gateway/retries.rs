@@ -154,7 +154,10 @@ fn a_refused_connection_is_tried_elsewhere(io: Io) {
 }
 
 fn nobody_there_is_502(io: Io) {
-    let dead = Origin::start(|call| call.hold()).url();
+    // A port that is taken, where nobody listens.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let dead = format!("http://{}", socket.local_addr().unwrap().as_socket().unwrap());
     let server = Server::start(io, &format!("[[route]]\nbackend = \"{dead}\"\n"));
     let mut peer = Peer::connect(server.address);
     for _ in 0..3 {

@@ -57,7 +57,7 @@ fn an_attempt_that_takes_too_long_is_repeated_and_then_504(io: Io) {
         }
         call.hold()
     });
-    let more = "retries = 2\ntimeouts = { backend_request = \"150ms\" }";
+    let more = "retries = 2\ntimeouts = { backend_request = \"500ms\" }";
     let server = proxy(io, &origin, more);
     assert_eq!(get(&server, "/third", "").text(), "third time");
     // Also what a retry mended is told.

@@ -186,13 +186,13 @@ fn an_upgrade_that_nobody_asked_for_is_502(io: Io) {
 
 fn a_silent_tunnel_ends(io: Io) {
     let origin = echo();
-    let more = "timeouts = { idle = \"200ms\", request = \"200ms\" }";
+    let more = "timeouts = { idle = \"1s\", request = \"1s\" }";
     let server = proxy(io, &origin, more);
     let mut peer = Peer::connect(server.address);
     open(&mut peer, "");
     // The whole exchange has no limit; only silence has.
     for _ in 0..8 {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(200));
         peer.send("x");
         assert_eq!(read(&mut peer, 1), b"x");
     }

@@ -299,7 +299,7 @@ fn who_waits_for_the_next_probe_holds_no_place() {
             all.iter().map(|one| counters.counter(*one)).sum::<u64>()
         };
         start(&desk, &mut Chance::new(1));
-        until(|| taken() as usize == count).await;
+        until(|| taken() == count as u64).await;
         drop(server);
     });
 }

@@ -364,6 +364,15 @@ fn who_waited_for_names_keeps_to_its_server() {
 }
 
 #[test]
+fn a_limit_of_ours_is_no_fault_of_a_server() {
+    let mut world = World::toml(&format!("[limits]\nconnections_max = 1\n{ONE}"));
+    let client = world.connect(ask("/").as_bytes());
+    world.settle();
+    assert!(world.heard(client).starts_with("HTTP/1.1 503 "), "{}", world.heard(client));
+    assert_eq!((world.failures(), world.places().len()), (vec![0], 0));
+}
+
+#[test]
 fn a_wake_gives_nobody_more_time_for_its_names() {
     let mut world = World::toml(NAMED);
     let client = world.connect(ask("/").as_bytes());

@@ -92,10 +92,11 @@ impl World {
             Arc::new(Channel::new(upstream_limits(upstream, BACKLOG), 8, hasher.clone()))
         };
         let upstreams = config.gateway.upstreams.iter().map(upstream).collect();
+        let connections = config.limits.connections_max.unwrap_or(usize::MAX);
         let backends = Arc::new(Backends::new(&config.gateway));
         let site = Site::new(Arc::new(config), channel, Arc::clone(&phase));
         let site = Arc::new(site.with_upstreams(upstreams));
-        let load = Arc::new(Load::new(usize::MAX, Some(0), hasher));
+        let load = Arc::new(Load::new(connections, Some(0), hasher));
         Self::worker(site, load, backends, phase, 0)
     }
 

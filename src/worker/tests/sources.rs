@@ -337,6 +337,15 @@ fn an_upstream_whose_names_come_later_is_connected_then() {
 }
 
 #[test]
+fn a_limit_of_ours_is_no_fault_of_the_upstreams_server() {
+    let mut world = World::toml(&format!("[limits]\nconnections_max = 1\n{FEED}"));
+    let _client = world.reader("/up/a");
+    assert_eq!((world.failures(), world.places().len()), (vec![0], 0));
+    let connect = Counter::UpstreamFailures(UpstreamFailure::Connect);
+    assert_eq!(world.counters.counter(connect), 1);
+}
+
+#[test]
 fn a_claim_that_leads_nowhere_is_counted_as_a_gap() {
     let mut world = World::toml(FEED);
     let request = "GET /up/a HTTP/1.1\r\nHost: a.test\r\nLast-Event-ID: junk\r\n\r\n";

@@ -185,6 +185,16 @@ fn every_key_keeps_its_form_and_bounds() {
 }
 
 #[test]
+fn what_must_be_there_is_not_to_be_removed() {
+    let remedy = |text: &str| problems(text)[0].remedy();
+    let name = "[[backend]]\nendpoints = [\"http://a\"]\nname = \"a b\"";
+    assert_eq!(remedy(name), "give such a value");
+    let balance = "[[backend]]\nname = \"a\"\nendpoints = [\"http://a\"]\nbalance = \"x\"";
+    assert_eq!(remedy(balance), "give such a value, or remove it for \"least-request\"");
+    assert_eq!(remedy("[[route]]\npage = 1"), "give such a value, or remove it");
+}
+
+#[test]
 fn secrets_never_show() {
     for text in [
         "[[route]]\nbackend = \"http://user:hunter2@a\"",
