@@ -7,6 +7,9 @@ use crate::config::keys;
 use std::fmt;
 use thiserror::Error;
 
+/// Characters of a key or a value that a message shows.
+const SHOWN_CHARS_MAX: usize = 256;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -186,15 +189,33 @@ impl fmt::Display for Problem {
             Place::Default => {}
         }
         if !self.key.is_empty() {
-            f.write_str(&self.key)?;
+            f.write_str(&shown(&self.key))?;
             if !self.value.is_empty() {
-                write!(f, " = {}", self.value)?;
+                write!(f, " = {}", shown(&self.value))?;
             }
             f.write_str(": ")?;
         }
         write!(f, "{}", self.cause)?;
         write!(f, "\n    remedy: {}", self.remedy())
     }
+}
+
+/// What was written, for a terminal: no more of it than helps, and nothing that moves the cursor
+/// or turns the direction of the line.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == SHOWN_CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Everything that is wrong with a configuration; never empty.

@@ -136,6 +136,17 @@ fn unknown_keys_are_refused_wherever_they_stand() {
 }
 
 #[test]
+fn what_was_written_does_no_harm_to_a_terminal() {
+    let long = "x".repeat(1 << 20);
+    let text = format!("\"k\\u001b[31m\\nINJ\" = 1\nlisten = \"\u{202e}{long}\"");
+    for problem in problems(&text) {
+        let said = problem.to_string();
+        assert!(said.len() < 1000 && said.lines().count() == 2, "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said}");
+    }
+}
+
+#[test]
 fn a_key_given_twice_is_named() {
     let found = problems("[hub]\nretry = \"1s\"\nretry = \"2s\"");
     let said = "line 3: retry: is given twice\n    remedy: keep one of them";

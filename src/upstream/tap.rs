@@ -18,6 +18,7 @@ use crate::base::sync::atomic::AtomicUsize;
 use crate::base::sync::atomic::Ordering;
 use crate::base::time::Moment;
 use crate::log::Topic;
+use crate::metrics::log;
 use std::fmt;
 
 /// What `idle_since` holds while somebody reads.
@@ -243,6 +244,11 @@ pub struct TapState {
 impl fmt::Display for TapState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let health = &self.health;
+        let mut target = self.target.clone();
+        if target.contains(['"', '\\']) {
+            target.clear();
+            log::append(&mut target, &self.target);
+        }
         write!(
             f,
             "channel=#{} upstream={} host={} target={} credentials={} worker={} state={} \
@@ -251,7 +257,7 @@ impl fmt::Display for TapState {
             self.number,
             self.upstream,
             self.host,
-            self.target,
+            target,
             if self.credentials { "yes" } else { "no" },
             self.owner,
             health.phase.name(),

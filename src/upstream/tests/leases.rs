@@ -71,6 +71,11 @@ fn credentials_tell_taps_apart_and_no_state_shows_them() {
                 events_per_second=0.0 bytes_per_second=0 silent_seconds=0 reconnects=0 failures=0";
     assert_eq!(lines.lines().next(), Some(want));
     assert_eq!(lines.matches("credentials=yes").count(), 2);
+    // What a client chose is one value, whatever is in it.
+    let wanted = Wanted::new(&definition(), "/a\"x=y", "", None).unwrap();
+    let _lease = registry.lease(0, wanted, opening(0, &log())).unwrap();
+    let lines: String = registry.snapshot(at(0)).iter().map(|state| format!("{state}\n")).collect();
+    assert!(lines.contains(r#" target="/a\"x=y" credentials"#), "{lines}");
 }
 
 #[test]
