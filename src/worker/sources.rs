@@ -82,6 +82,10 @@ fn judge(endpoint: &Endpoint, notices: &[Notice], now: Moment) {
                 endpoint.failed(now);
                 endpoint.note(cause);
             }
+            // What it said was told where its connection ended.
+            Notice::Lost { cause: Cause::Tls, .. } => {
+                endpoint.failed(now);
+            }
             Notice::Lost { .. }
             | Notice::Ended { .. }
             | Notice::Unseeded { .. }

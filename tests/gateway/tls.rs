@@ -105,6 +105,9 @@ fn a_backend_may_want_our_certificate(io: Io) {
     peer.send("GET /s HTTP/1.1\r\nHost: h\r\n\r\n");
     let said = server.await_log(" warn upstream_lost ");
     assert!(said.contains("no TLS"), "{said}");
+    let admin = server.admin_get("/backends").text();
+    assert!(!admin.contains(" failures=0 "), "{admin}");
+    assert!(admin.contains("last_error=\"the server requires a client certificate"), "{admin}");
     let own =
         format!("{ca}, certificate_file = \"{}\", key_file = \"{}\"", chain.path(), key.path());
     let server = Server::start(io, &backend(&origin, &own));
