@@ -12,6 +12,7 @@ use super::event::{Draft, Event, EventId, Topic};
 use super::history::{History, Page, TopicLimits};
 use super::segment::{Reader, Writer};
 use super::subscription::Subscription;
+use crate::base::digits::Room;
 use crate::base::digits::digits;
 use crate::base::map::Hasher;
 use crate::base::sync::AppendLock;
@@ -230,7 +231,7 @@ impl Channel {
 
     fn write_id(&self, seq: u64, out: &mut String) {
         out.push_str(&self.epoch_name);
-        let mut room = [0; 22];
+        let mut room = Room::default();
         out.extend(digits(seq, 10, &mut room).iter().map(|digit| char::from(*digit)));
     }
 

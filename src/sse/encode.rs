@@ -4,6 +4,7 @@
 //! ends every line; `"\n\n"` stands at the end of an event and nowhere else, so an event's end is
 //! found without parsing. A field that would forge another line is refused, never repaired.
 
+use crate::base::digits::Room;
 use crate::base::digits::digits;
 use memchr::memchr2;
 use memchr::memchr3;
@@ -78,7 +79,7 @@ pub fn encode_comment(text: &str, out: &mut Vec<u8>) {
 /// Some clients report a block that holds nothing but `retry` as an empty event: hence no blank
 /// line. At the end of a stream use [`encode_ending`].
 pub fn encode_retry(millis: u64, out: &mut Vec<u8>) {
-    line(b"retry: ", digits(millis, 10, &mut [0; 22]), out);
+    line(b"retry: ", digits(millis, 10, &mut Room::default()), out);
 }
 
 /// Appends the last words of a stream: a reconnection time in milliseconds and a blank line.

@@ -143,7 +143,7 @@ impl Tap {
         }
     }
 
-    /// Whether somebody reads it who did not bring the id that it was opened with.
+    /// Whether somebody has joined who did not bring the id that it was opened with.
     pub(super) fn has_strangers(&self) -> bool {
         self.strangers.load(Ordering::Relaxed)
     }

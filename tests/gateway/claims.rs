@@ -41,7 +41,7 @@ fn a_claim_that_is_refused_is_dropped(io: Io) {
             gaps.count()
         };
         assert_eq!(told(&claims), 1, "{status}: it may have missed events");
-        told(&other);
+        assert!(told(&other) <= 1, "{status}: it may have come before or after");
         let asked = origin.asked();
         let claimed = asked.iter().filter(|a| a.field("last-event-id").is_some()).count();
         assert!(claimed <= 3 && asked.len() == claimed + 1, "{status}: {asked:?}");
