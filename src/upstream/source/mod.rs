@@ -247,9 +247,9 @@ impl Source {
         outside: &mut Outside<'_>,
         sink: &mut dyn Sink,
     ) -> Step {
+        let Some(open) = &mut self.open else { return Step::Close };
         let tap = Arc::clone(&self.tap);
         tap.board.hear(bytes.len(), outside.now);
-        let Some(open) = &mut self.open else { return Step::Close };
         let mut counting = Counting { sink, tap: &tap, owed: &mut self.claim.owed };
         let head = match open.take(&mut bytes, &mut self.last_id, &mut counting) {
             Progress::Answer(head) => head,

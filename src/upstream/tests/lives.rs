@@ -300,7 +300,10 @@ fn what_is_closed_stays_closed() {
     let now = stage.now;
     assert_eq!(stage.act(|source, _, _| source.close(now)), Step::Close);
     assert_eq!(stage.source.deadline(), None);
+    let heard = |stage: &Stage| stage.source.tap().board.read(stage.now).bytes;
+    let before = heard(&stage);
     assert_eq!(stage.receive("data: b\n\n"), Step::Close);
+    assert_eq!(heard(&stage), before, "nor does it count");
     assert_eq!(stage.end(true), Step::Close);
     assert_eq!(stage.fail(Cause::Connect), Step::Close);
     assert_eq!(stage.act(|source, outside, _| source.due(outside)), Step::Wait);
