@@ -319,11 +319,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn unstuck(&mut self, client: Handle, now: Moment) {
         let Some(passing) = self.passing(client) else { return };
         passing.stuck_until = None;
-        passing.relay.moved(now);
         let outbound = passing.outbound;
         if let Some(outbound) = outbound {
             self.enqueue_outbound(outbound);
         }
+        self.relay_moved(client, now);
         self.set_relay_deadline(client);
         self.await_relay_client(client);
     }
