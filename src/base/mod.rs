@@ -1,5 +1,5 @@
 //! Words that every floor uses: time, chance, generational slabs, seeded maps, phases, redaction,
-//! digits, prefetching.
+//! digits, text for terminals, prefetching.
 //!
 //! Invariants: knows nothing of SSE, HTTP or the kernel; no I/O apart from `time::SystemClock`
 //! reading the clock and `chance::Chance::from_system` reading the system's entropy.
@@ -11,6 +11,7 @@ pub mod phase;
 #[allow(unsafe_code, reason = "the processor's instruction has no safe counterpart")]
 pub mod prefetch;
 pub mod redact;
+pub mod shown;
 pub mod slots;
 pub mod sync;
 pub mod time;

@@ -57,14 +57,6 @@ pub const RELAY_BYTES: u64 = 128 * 1024;
 /// What a worker's ring receives into ahead of being asked, and what keeps count of it.
 pub const AHEAD_BYTES: u64 = (1 << 20) + (32 << 10);
 
-/// A compiled regular expression at the most: it is held twice, to be run from either end.
-pub const PATTERN_BYTES: u64 = 2 << 20;
-
-/// What a worker keeps at the most to run one, once it has: the same.
-pub const PATTERN_CACHE_BYTES: u64 = 512 << 10;
-
-const _: () = assert!(form::PATTERN_SIZE_MAX == 1 << 20 && form::PATTERN_CACHE_MAX == 256 << 10);
-
 /// Index of one kept event: position, age, topics, id.
 pub const EVENT_INDEX_BYTES: u64 = 128;
 
@@ -158,11 +150,12 @@ fn gateway(config: &Config, clients: u64, workers: u64) -> Vec<Line> {
     }
     let patterns = patterns(config);
     if patterns > 0 {
+        // Each is held twice, to be run from either end.
         let why = "of matches, compiled, at the most";
-        lines.push(line("patterns", patterns, PATTERN_BYTES, false, why));
+        lines.push(line("patterns", patterns, wide(2 * form::PATTERN_SIZE_MAX), false, why));
         let why = "to run them, each worker";
         let caches = patterns.saturating_mul(workers);
-        lines.push(line("pattern caches", caches, PATTERN_CACHE_BYTES, false, why));
+        lines.push(line("pattern caches", caches, wide(2 * form::PATTERN_CACHE_MAX), false, why));
     }
     if !backends.is_empty() {
         let why = "received ahead by the io_uring driver";

@@ -2,6 +2,7 @@
 //!
 //! Invariants: no secret's text appears in a problem; problems come in the order of the lines.
 
+use crate::base::shown::push;
 use crate::config::gateway::manual;
 use crate::config::keys;
 use std::fmt;
@@ -200,8 +201,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What was written, for a terminal: no more of it than helps, and nothing that moves the cursor
-/// or turns the direction of the line.
+/// What was written, for a terminal: no more of it than helps.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -209,11 +209,7 @@ fn shown(text: &str) -> String {
             shown.push('…');
             break;
         }
-        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}') {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
+        push(c, &mut shown);
     }
     shown
 }

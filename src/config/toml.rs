@@ -116,7 +116,7 @@ fn walk(
             }
             (value, Some(key)) => entries.push(Entry { key, given: given(value), place }),
             (value, None) => problems.push(Problem {
-                value: unknown(&full, value),
+                value: if is_telling(&full) { MASK.to_owned() } else { given(value).show() },
                 place,
                 cause: Cause::UnknownKey { nearest: near::key(&full), elsewhere: None },
                 key: full,
@@ -125,15 +125,11 @@ fn walk(
     }
 }
 
-/// What stands at a key that there is not, for a message: a slip in its name makes no secret
-/// public.
-fn unknown(name: &str, value: &DeValue<'_>) -> String {
+/// Whether what stands at a key of this name, which there is not, may be a secret: a slip in a name
+/// makes none public.
+pub(crate) fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let telling = ["key", "secret", "token", "password", "auth", "jwt"];
-    match telling.iter().any(|word| name.contains(word)) {
-        true => MASK.to_owned(),
-        false => given(value).show(),
-    }
+    ["key", "secret", "token", "password", "auth", "jwt"].iter().any(|word| name.contains(word))
 }
 
 fn is_section(name: &str) -> bool {

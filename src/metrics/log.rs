@@ -6,6 +6,7 @@
 //! 2. What a peer can cause at will is below `warn`, or goes through a [`Throttle`].
 //! 3. A secret has no `Display`, so it cannot become a value.
 
+use crate::base::shown;
 use crate::base::sync::Arc;
 use crate::base::time::Clock;
 use crate::base::time::Moment;
@@ -212,13 +213,7 @@ pub fn append(line: &mut String, value: &str) {
         }
         match c {
             '"' | '\\' => line.extend(['\\', c]),
-            // Separators and direction marks can forge lines on a terminal as well.
-            c if c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}') =>
-            {
-                line.extend(c.escape_default());
-            }
-            c => line.push(c),
+            c => shown::push(c, line),
         }
     }
     line.push('"');

@@ -21,6 +21,7 @@ use crate::config::lines::Lines;
 use crate::config::near;
 use crate::config::toml::Outside;
 use crate::config::toml::given;
+use crate::config::toml::is_telling;
 use crate::config::value::Given;
 use crate::config::value::Kind;
 use crate::config::value::MASK;
@@ -110,6 +111,16 @@ impl<'r> Reader<'r> {
     pub(crate) fn relation(&mut self, node: &Node<'_>, bound: &str, remedy: &str) {
         let (bound, remedy) = (bound.to_owned(), remedy.to_owned());
         self.problem(node, Cause::Relation { bound, remedy });
+    }
+
+    /// Whether a secret is given as its mask, which is a problem.
+    pub(crate) fn is_mask(&mut self, node: &Node<'_>) -> bool {
+        let masked = node.hidden && node.value.as_str() == Some(MASK);
+        if masked {
+            let bound = format!("{MASK} is the mask that `check` prints in place of a secret");
+            self.relation(node, &bound, "give the value itself");
+        }
+        masked
     }
 
     /// How many problems there are, to see whether a part was right by itself.
@@ -243,6 +254,7 @@ impl<'r> Reader<'r> {
         known: impl Iterator<Item = &'static str>,
     ) -> Option<&'static str> {
         let nearest = near::nearest(name, known);
+        let node = &Node { hidden: node.hidden || is_telling(name), ..node.clone() };
         let elsewhere = if nearest.is_none() { manual::elsewhere(name) } else { None };
         self.problem(node, Cause::UnknownKey { nearest, elsewhere });
         nearest

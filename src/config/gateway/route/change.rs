@@ -4,7 +4,6 @@
 //! control characters; what frames a message or belongs to one connection is left alone. Names are
 //! in their order, as TOML sorts them.
 
-use crate::config::error::Cause;
 use crate::config::form;
 use crate::config::gateway::HeaderChange;
 use crate::config::gateway::bounds::VALUES_MAX;
@@ -94,7 +93,8 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<HeaderCha
 
 fn fields(node: &Node<'_>, reader: &mut Reader<'_>) -> Vec<(String, String)> {
     // Whatever stands where a table should, a value may be in it.
-    let node = &Node { hidden: !matches!(node.value, DeValue::Table(_)), ..node.clone() };
+    let hidden = node.hidden || !matches!(node.value, DeValue::Table(_));
+    let node = &Node { hidden, ..node.clone() };
     let Some(members) = reader.members(node) else { return Vec::new() };
     if members.len() > VALUES_MAX {
         reader.form(node, FIELDS);
@@ -108,10 +108,7 @@ fn fields(node: &Node<'_>, reader: &mut Reader<'_>) -> Vec<(String, String)> {
             reader.relation(&member, "is no name of a header field", "correct the name");
             continue;
         }
-        if hidden && member.value.as_str() == Some(MASK) {
-            let bound = format!("{MASK} is the mask that `check` prints in place of a secret");
-            let cause = Cause::Relation { bound, remedy: "give the value itself".to_owned() };
-            reader.problem(&member, cause);
+        if reader.is_mask(&member) {
             continue;
         }
         if let Some(value) = reader.text(&member, &form::FIELD_VALUE) {

@@ -175,13 +175,10 @@ fn values(
             reader.relation(member, "is given twice, in another case", "remove one of them");
             continue;
         }
-        let hidden = change::is_secret(&name);
-        if hidden && member.value.as_str() == Some(MASK) {
-            let bound = format!("{MASK} is the mask that `check` prints in place of a secret");
-            reader.relation(member, &bound, "give the value itself");
+        let member = &Node { hidden: change::is_secret(&name), ..member.clone() };
+        if reader.is_mask(member) {
             continue;
         }
-        let member = &Node { hidden, ..member.clone() };
         if let Some(value) = text_match(member, reader, value_form) {
             values.push(ValueMatch { name, value });
         }

@@ -205,6 +205,7 @@ fn secrets_never_show() {
         "[[route]]\nbackend = \"http://a\"\n\
          filters = [{ request_headers = { set = [\"hunter2\"] } }]",
         "[hub]\npublisher_keys = \"hunter2\"",
+        "[[backend]]\nname = \"a\"\nendpoints = [\"http://a\"]\napi_token = \"hunter2\"",
         "publisher_key = \"hunter2\"",
     ] {
         let found = Problems(problems(text)).to_string();
