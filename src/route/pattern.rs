@@ -8,6 +8,10 @@ use crate::base::map::Map;
 use crate::config::form::PATTERN_CACHE_MAX;
 use crate::config::form::PATTERN_SIZE_MAX;
 
+/// Twice what the reader of the configuration allows: what it took is not refused here over the
+/// little by which the size of one kind of expression differs from that of the other.
+const SIZE_MAX: usize = 2 * PATTERN_SIZE_MAX;
+
 /// Compiled expressions by their text: many matches share one.
 #[derive(Debug)]
 pub(super) struct Patterns {
@@ -27,7 +31,7 @@ impl Patterns {
         }
         let build = |p: &String| {
             regex::RegexBuilder::new(p)
-                .size_limit(PATTERN_SIZE_MAX)
+                .size_limit(SIZE_MAX)
                 .dfa_size_limit(PATTERN_CACHE_MAX)
                 .build()
         };
@@ -43,7 +47,7 @@ impl Patterns {
         }
         let build = |p: &String| {
             regex::bytes::RegexBuilder::new(p)
-                .size_limit(PATTERN_SIZE_MAX)
+                .size_limit(SIZE_MAX)
                 .dfa_size_limit(PATTERN_CACHE_MAX)
                 .build()
         };
